@@ -1,0 +1,1 @@
+"""Captions: tags, names and the captioners that propose them."""

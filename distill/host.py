@@ -1,0 +1,46 @@
+"""The seam towards whoever owns the model: a WebUI, or our own loader. Types only."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """A borrowed SD1.5 checkpoint, seen through diffusers' and transformers' classes.
+
+    The parameters may be the host's own memory: never write to them, never fuse into them.
+    """
+
+    unet: Any  # diffusers.UNet2DConditionModel: (B, 4, h, w), (B,), (B, 77, C) -> (B, 4, h, w)
+    vae: Any  # diffusers.AutoencoderKL: (B, 3, 8h, 8w) in [-1, 1] <-> (B, 4, h, w)
+    text_encoder: Any  # transformers.CLIPTextModel: (B, 77) -> (B, 77, C)
+    tokenizer: Any  # transformers.CLIPTokenizer
+    alphas_cumprod: torch.Tensor  # (1000,) float32 on the CPU
+    prediction_type: str  # "epsilon" or "v_prediction"
+    latent_scale: float  # 0.18215: latents as the UNet sees them = latent_scale * the VAE's
+    native_px: int  # the edge the checkpoint was trained at: 512 for SD1.5
+    name: str  # file name without its ending
+    sha256: str  # of the checkpoint file; "" when the host does not know it
+    device: torch.device
+    dtype: torch.dtype  # to compute in; float32 on a CPU
+
+
+class Host(Protocol):
+    """Who lends the model and where its LoRAs live."""
+
+    name: str  # for messages: "A1111", "Forge", "stand-alone"
+    lora_dir: Path  # where new LoRA files go
+
+    def borrow(self) -> AbstractContextManager[Models]:
+        """The loaded checkpoint with pristine weights; given back bit for bit on every way out.
+
+        Raises CheckpointError when there is none or it is not an SD1.5 text-to-image model.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Who lends the model."""

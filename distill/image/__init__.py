@@ -1,0 +1,1 @@
+"""The picture: open, orient, judge, crop."""

@@ -1,0 +1,162 @@
+"""Every setting, named once.
+
+The tab's widgets, the command line's flags, the API schema, the `ss_*` metadata and the README table
+are all made from these fields.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, get_type_hints
+
+from distill.errors import OptionError
+
+
+def option(
+    default: Any,
+    label: str,
+    help: str,
+    *,
+    ge: float | None = None,
+    le: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """A dataclass field that carries its label, help and range (`ge` <= value <= `le`, or one of `choices`)."""
+    return field(default=default, metadata={"label": label, "help": help, "ge": ge, "le": le, "choices": choices})
+
+
+class Checked:
+    """Base of the option groups: refuses a value of the wrong kind or out of range when it is made."""
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for f in fields(self):  # type: ignore[arg-type]
+            _check(f, hints[f.name], getattr(self, f.name))
+
+
+def _check(f: Field[Any], kind: type, value: Any) -> None:
+    meta, label = f.metadata, f"{f.metadata['label']} ({f.name})"
+    accepted = (int, float) if kind is float else kind
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+        raise OptionError(f"{label} is {value!r}, which is not {_KINDS[kind]}.", "Nothing was started.")
+    if meta["choices"] and value not in meta["choices"]:
+        raise OptionError(f"{label} is {value!r}.", f"Choose one of: {', '.join(meta['choices'])}.")
+    ge, le = meta["ge"], meta["le"]
+    is_number = isinstance(value, (int, float))
+    if is_number and not math.isfinite(value):
+        raise OptionError(f"{label} is {value!r}, which is not a number.", "Nothing was started.")
+    if (ge is not None and value < ge) or (le is not None and value > le):
+        raise OptionError(f"{label} is {value}.", f"Choose a value from {ge} to {le}.")
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureOptions(Checked):
+    """How the picture becomes the training picture."""
+
+    resolution: int = option(
+        0, "Resolution", "Training edge in pixels, a multiple of 64; 0 takes the checkpoint's own.", ge=0, le=1024
+    )
+    crop: str = option(
+        "square",
+        "Crop",
+        "square cuts the middle (upper part of a tall picture); aspect keeps the shape in steps of 64.",
+        choices=("square", "aspect"),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.resolution % 64:
+            raise OptionError(f"Resolution is {self.resolution}.", "Choose a multiple of 64, or 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionOptions(Checked):
+    """What the training captions look like."""
+
+    captioner: str = option(
+        "auto",
+        "Captioner",
+        "auto, none, pocket, or a folder with a BLIP model.",
+    )
+    trigger: str = option("", "Trigger", "The words that call the subject; empty makes two rare ones.")
+    keep_tokens: int = option(1, "Keep tokens", "How many first tags stay in front when shuffling.", ge=0, le=75)
+    shuffle: bool = option(True, "Shuffle captions", "Another order of the tags for each draw.")
+    clip_skip: int = option(1, "Clip skip", "Use the text encoder's last layer (1) or an earlier one.", ge=1, le=4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(Checked):
+    """The single-image recipe."""
+
+    repeats: int = option(20, "Repeats", "Steps in one epoch.", ge=1, le=1000)
+    epochs: int = option(6, "Epochs", "Each epoch is kept as a file of its own.", ge=1, le=100)
+    batch_size: int = option(
+        1, "Batch size", "Draws of noise, timestep and caption order in one step, all on the one picture.", ge=1, le=64
+    )
+    network_dim: int = option(16, "Rank", "Size of the LoRA (network_dim).", ge=1, le=320)
+    network_alpha: float = option(16.0, "Alpha", "The LoRA's scale is alpha / rank (network_alpha).", ge=0.01, le=320)
+    unet_lr: float = option(5e-4, "UNet learning rate", "Higher learns sooner and overfits sooner.", ge=0, le=1)
+    train_text_encoder: bool = option(False, "Train the text encoder", "Teaches the words too; overfits sooner.")
+    text_encoder_lr: float = option(
+        5e-5, "Text encoder learning rate", "Used when the text encoder is trained.", ge=0, le=1
+    )
+    lr_scheduler: str = option(
+        "cosine", "Schedule", "How the learning rate goes on after warm-up.", choices=("constant", "cosine")
+    )
+    lr_warmup: float = option(0.05, "Warm-up", "Share of the steps in which the rate rises from 0.", ge=0, le=1)
+    weight_decay: float = option(0.01, "Weight decay", "AdamW's pull towards no change.", ge=0, le=1)
+    max_grad_norm: float = option(1.0, "Gradient clipping", "Largest gradient norm; 0 switches it off.", ge=0, le=100)
+    flip: bool = option(False, "Flip", "Half of the draws see the picture mirrored.")
+    gradient_checkpointing: bool = option(
+        False, "Gradient checkpointing", "Less memory, about a third slower, same result."
+    )
+    seed: int = option(0, "Seed", "Same seed, same LoRA.", ge=0, le=2**32 - 1)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps in all."""
+        return self.repeats * self.epochs
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions(Checked):
+    """How a picture is made from a prompt."""
+
+    negative: str = option("", "Negative prompt", "What the picture should not show.")
+    sample_steps: int = option(25, "Sampling steps", "More is finer and slower.", ge=1, le=150)
+    cfg_scale: float = option(5.0, "CFG scale", "How strictly the prompt is followed.", ge=1, le=30)
+    width: int = option(0, "Width", "In pixels, a multiple of 8; 0 takes the checkpoint's own.", ge=0, le=2048)
+    height: int = option(0, "Height", "In pixels, a multiple of 8; 0 takes the checkpoint's own.", ge=0, le=2048)
+    count: int = option(1, "Pictures", "How many, on consecutive seeds.", ge=1, le=64)
+    sample_seed: int = option(1, "Sample seed", "Same seed, same picture.", ge=0, le=2**32 - 1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("width", "height"):
+            if getattr(self, name) % 8:
+                raise OptionError(f"{name.title()} is {getattr(self, name)}.", "Choose a multiple of 8, or 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions(Checked):
+    """What is written."""
+
+    name: str = option("", "Name", "File name of the LoRA; empty makes one from the trigger.")
+    preferred_weight: float = option(0.6, "Preferred weight", "Written on the LoRA's card.", ge=-2, le=2)
+    keep_epochs: bool = option(True, "Keep every epoch", "Also save name-000001 ... beside the last one.")
+
+
+GROUPS = (PictureOptions, CaptionOptions, TrainOptions, SampleOptions, OutputOptions)
+
+
+def each_option() -> Iterator[tuple[type, Field[Any], type]]:
+    """(group, field, type) for every option there is, in the order they are shown."""
+    for group in GROUPS:
+        hints = get_type_hints(group)
+        for f in fields(group):
+            yield group, f, hints[f.name]

@@ -1,0 +1,1 @@
+"""What leaves the house: LoRA files and pictures."""
