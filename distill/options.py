@@ -7,7 +7,7 @@ are all made from these fields.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, get_type_hints
 
@@ -149,14 +149,64 @@ class OutputOptions(Checked):
     name: str = option("", "Name", "File name of the LoRA; empty makes one from the trigger.")
     preferred_weight: float = option(0.6, "Preferred weight", "Written on the LoRA's card.", ge=-2, le=2)
     keep_epochs: bool = option(True, "Keep every epoch", "Also save name-000001 ... beside the last one.")
+    preview: bool = option(True, "Preview", "Make one picture with the new LoRA for its card.")
+    save_precision: str = option("fp16", "Save precision", "Of the LoRA file.", choices=("fp16", "fp32"))
 
 
-GROUPS = (PictureOptions, CaptionOptions, TrainOptions, SampleOptions, OutputOptions)
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """All groups together: what one run is made from."""
+
+    picture: PictureOptions = field(default_factory=PictureOptions)
+    caption: CaptionOptions = field(default_factory=CaptionOptions)
+    train: TrainOptions = field(default_factory=TrainOptions)
+    sample: SampleOptions = field(default_factory=SampleOptions)
+    output: OutputOptions = field(default_factory=OutputOptions)
+
+    @classmethod
+    def from_flat(cls, values: Mapping[str, Any]) -> Options:
+        """From `{"network_dim": 32, ...}`; names are unique over all groups. Raises OptionError for unknown ones."""
+        known = {f.name for _, f, _ in each_option()}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise OptionError(f"Unknown option: {', '.join(unknown)}.", "`distill options` lists all there are.")
+        hints = get_type_hints(cls)
+        groups = {
+            part.name: hints[part.name](
+                **{f.name: values[f.name] for f in fields(hints[part.name]) if f.name in values}
+            )
+            for part in fields(cls)
+        }
+        return cls(**groups)
+
+    def flat(self) -> dict[str, Any]:
+        """The inverse of `from_flat`, defaults included."""
+        return {f.name: getattr(getattr(self, part.name), f.name) for part in fields(self) for f in _of(self, part)}
+
+
+def _of(options: Options, part: Field[Any]) -> tuple[Field[Any], ...]:
+    return fields(getattr(options, part.name))
 
 
 def each_option() -> Iterator[tuple[type, Field[Any], type]]:
     """(group, field, type) for every option there is, in the order they are shown."""
-    for group in GROUPS:
+    for group in (PictureOptions, CaptionOptions, TrainOptions, SampleOptions, OutputOptions):
         hints = get_type_hints(group)
         for f in fields(group):
             yield group, f, hints[f.name]
+
+
+def markdown_table() -> str:
+    """The options as the README shows them."""
+    rows = ["| Option | Default | Range | What it does |", "| --- | --- | --- | --- |"]
+    for _, f, _ in each_option():
+        default = f.default if f.default != "" else "(empty)"
+        rows.append(f"| `--{f.name.replace('_', '-')}` | {default} | {_range(f)} | {f.metadata['help']} |")
+    return "\n".join(rows)
+
+
+def _range(f: Field[Any]) -> str:
+    ge, le, choices = f.metadata["ge"], f.metadata["le"], f.metadata["choices"]
+    if choices:
+        return ", ".join(choices)
+    return "" if ge is None else f"{ge} to {le}"
