@@ -1,0 +1,110 @@
+"""The command line's grammar; the flags of all settings come from `options.py`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import Field
+from pathlib import Path
+from typing import Any
+
+from distill import __version__
+from distill.options import (
+    CaptionOptions,
+    Options,
+    OutputOptions,
+    PictureOptions,
+    SampleOptions,
+    TrainOptions,
+    each_option,
+)
+
+_RECIPE = (PictureOptions, CaptionOptions, TrainOptions, SampleOptions, OutputOptions)
+_TITLES = {
+    PictureOptions: "picture",
+    CaptionOptions: "captions",
+    TrainOptions: "training",
+    SampleOptions: "sampling",
+    OutputOptions: "output",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole grammar; `arguments.command` names a function of `commands`."""
+    top = argparse.ArgumentParser(prog="distill", description="One picture to a single-image LoRA.")
+    top.add_argument("--version", action="version", version=f"distill {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = _command(commands, "demo", "the whole way on the built-in pocket checkpoint, ending in one picture sheet")
+    demo.add_argument("--out", type=Path, default=Path("distill-demo"), help="folder for the LoRA and the sheet")
+    _model_flags(demo, lora_dir=False)
+
+    caption = _command(commands, "caption", "propose captions for a picture")
+    caption.add_argument("picture", type=Path)
+    caption.add_argument("--write", action="store_true", help="write them to PICTURE's .txt, for you to edit")
+    _option_flags(caption, (PictureOptions, CaptionOptions))
+
+    train = _command(commands, "train", "train a LoRA on one picture")
+    train.add_argument("picture", type=Path)
+    train.add_argument("--captions", help="comma list of tags; else PICTURE's .txt, else the captioner is asked")
+    _model_flags(train)
+    _option_flags(train, _RECIPE)
+
+    generate = _command(commands, "generate", "make a picture from a prompt, <lora:name:0.6> included")
+    generate.add_argument("prompt")
+    generate.add_argument("--out", type=Path, default=Path("distill-out.png"), help="PNG to write")
+    _model_flags(generate)
+    _option_flags(generate, (CaptionOptions, SampleOptions), only={"clip_skip"} | _names(SampleOptions))
+
+    info = _command(commands, "info", "say what a LoRA file or a checkpoint is")
+    info.add_argument("file", type=Path)
+
+    options = _command(commands, "options", "list every option")
+    options.add_argument("--markdown", action="store_true", help="as the README's table")
+    return top
+
+
+def options_from(arguments: argparse.Namespace) -> Options:
+    """The options that were given, defaults for the rest. Raises OptionError."""
+    known = {f.name for _, f, _ in each_option()}
+    return Options.from_flat({k: v for k, v in vars(arguments).items() if k in known and v is not None})
+
+
+def _command(commands: Any, name: str, help: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=help, description=help.capitalize() + ".")
+    command.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
+    command.add_argument("--debug", action="store_true", help="show where an error came from")
+    return command
+
+
+def _model_flags(command: argparse.ArgumentParser, lora_dir: bool = True) -> None:
+    command.add_argument("--checkpoint", type=Path, help="SD1.5 .safetensors or diffusers folder; else the built-in")
+    command.add_argument("--vae", type=Path, help="another VAE for it")
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    if lora_dir:
+        command.add_argument("--lora-dir", type=Path, default=Path("models/Lora"), help="where LoRA files live")
+
+
+def _names(group: type) -> set[str]:
+    return {f.name for g, f, _ in each_option() if g is group}
+
+
+def _option_flags(command: argparse.ArgumentParser, groups: tuple[type, ...], only: set[str] | None = None) -> None:
+    sections = {group: command.add_argument_group(_TITLES[group]) for group in groups}
+    for group, f, kind in each_option():
+        if group in groups and (only is None or f.name in only):
+            _add(sections[group], f, kind)
+
+
+def _add(section: Any, f: Field[Any], kind: type) -> None:
+    flag = f"--{f.name.replace('_', '-')}"
+    help = f"{f.metadata['help']} [{f.default!s}]".replace("%", "%%")
+    if kind is bool:
+        section.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=help)
+    else:
+        section.add_argument(
+            flag, type=kind, default=None, choices=f.metadata["choices"], metavar=_metavar(f, kind), help=help
+        )
+
+
+def _metavar(f: Field[Any], kind: type) -> str | None:
+    return None if f.metadata["choices"] else {int: "N", float: "X", str: "TEXT"}[kind]

@@ -1,0 +1,81 @@
+"""Events as a progress bar with its time left, or as one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from distill.events import Captioned, Done, Event, Prepared, Sampled, Saved
+from distill.training.loop import Step
+
+
+def say(text: str, as_json: bool = False, **values: Any) -> None:
+    """One line on standard output: `text` for people, or the values for machines."""
+    print(json.dumps(values, ensure_ascii=False) if as_json else text, flush=True)
+
+
+def follow(events: Iterable[Event], *, as_json: bool) -> Done:
+    """Show every event as it comes; returns the last one."""
+    from tqdm import tqdm
+
+    done: Done | None = None
+    with tqdm(total=0, unit="step", disable=as_json, leave=True, file=sys.stderr) as bar:
+        for event in events:
+            if isinstance(event, Step) and not as_json:
+                bar.total = event.total
+                bar.set_postfix_str(f"loss {event.loss:.4f}", refresh=False)
+                bar.update(event.index - bar.n)
+            elif as_json:
+                print(json.dumps(_plain(event), ensure_ascii=False), flush=True)
+            else:
+                for line in _lines(event):
+                    bar.write(line, file=sys.stdout)
+            if isinstance(event, Done):
+                done = event
+    assert done is not None, "the pipeline ends with Done or an error"
+    return done
+
+
+@contextmanager
+def interruptible() -> Iterator[Any]:
+    """Yields a callable that says whether Ctrl-C was pressed; a second Ctrl-C raises KeyboardInterrupt."""
+    pressed: list[int] = []
+
+    def on_interrupt(signum: int, frame: Any) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(signum)
+        print("\nStopping after this step and saving; press Ctrl-C again to discard.", file=sys.stderr)
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _lines(event: Event) -> list[str]:
+    if isinstance(event, Prepared):
+        width, height = event.image.size
+        return [f"picture   {width} x {height}", *(f"note      {note}" for note in event.notes)]
+    if isinstance(event, Captioned):
+        return [f"captions  {', '.join(event.tags)}"]
+    if isinstance(event, Saved):
+        return [f"saved     {event.path}"]
+    if isinstance(event, Done):
+        return [*([f"early     {event.stopped}"] if event.stopped else []), f"prompt    {event.prompt}"]
+    return []
+
+
+def _plain(event: Event) -> dict[str, Any]:
+    """The event as JSON can carry it; pictures are left to the files."""
+    kind = type(event).__name__.lower()
+    if isinstance(event, Prepared):
+        return {"event": kind, "size_px": list(event.image.size), "notes": list(event.notes)}
+    if isinstance(event, Sampled):
+        return {"event": kind, "prompt": event.prompt}
+    return {"event": kind} | {k: v if isinstance(v, (int, float, tuple)) else str(v) for k, v in vars(event).items()}

@@ -1,0 +1,60 @@
+"""What happens on the way from a picture to a LoRA, as small frozen events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from distill.training.loop import Step
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from distill.image.loading import Picture
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The picture as it will be trained, and what is worth saying about it."""
+
+    picture: Picture
+    image: Image.Image  # cropped and scaled to the training size
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """The tags that the training captions are made of; the first is the trigger with its class."""
+
+    tags: tuple[str, ...]
+    trigger: str
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A LoRA file, whole and read back."""
+
+    path: Path
+    step: int
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A picture made with the new LoRA."""
+
+    image: Image.Image
+    prompt: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """The end: `path` is the LoRA, `prompt` calls it. `stopped` says why it came early, or is empty."""
+
+    path: Path
+    prompt: str
+    step: int
+    stopped: str = ""
+
+
+Event = Prepared | Captioned | Step | Saved | Sampled | Done

@@ -1,0 +1,199 @@
+"""One training run: from the prepared picture and its captions to the files of a LoRA."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from distill.captions.tags import shuffled
+from distill.conditioning import hidden_states, tokenize
+from distill.errors import OutputError, TrainingError
+from distill.events import Captioned, Done, Event, Prepared, Sampled, Saved
+from distill.host import Models
+from distill.options import Options
+from distill.output import lora_file, sidecars
+from distill.output.applying import applied
+from distill.output.lora_file import Lora, LoraLayer, kohya_name
+from distill.output.metadata import metadata
+from distill.output.sampling import generate
+from distill.training.adapter import Adapter, attached
+from distill.training.encode import DataSet, caption_variants, encode
+from distill.training.loop import Step, train
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """The weights after a step; `stopped` says why training ended there, if it ended early."""
+
+    step: int
+    epoch: int
+    layers: dict[str, LoraLayer]
+    stopped: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training, from the prepared picture to the files."""
+
+    lora_dir: Path
+    name: str
+    models: Models
+    prepared: Prepared
+    captioned: Captioned
+    options: Options
+    now: Callable[[], datetime]
+
+    @property
+    def prompt(self) -> str:
+        tags = ", ".join(self.captioned.tags)
+        return f"{tags}, <lora:{self.name}:{self.options.output.preferred_weight:g}>"
+
+    def events(self, should_stop: Callable[[], bool]) -> Iterator[Event]:
+        started_at = self.now()
+        generator = torch.Generator().manual_seed(self.options.train.seed)
+        data = self._data()
+        with ExitStack() as stack:
+            adapters = self._attach(stack, generator)
+            trained = yield from self._train(adapters, data, generator, should_stop, started_at)
+        lora = self._lora(trained, self.name, started_at)
+        self._prove(lora, data)
+        saved = self._save(lora, self.name, trained.step)
+        yield saved
+        preview = None
+        if self.options.output.preview and not should_stop():
+            preview = self._preview(lora)
+            yield Sampled(preview, self.prompt)
+        self._write_card(preview)
+        yield Done(saved.path, self.prompt, trained.step, trained.stopped)
+
+    def _data(self) -> DataSet:
+        options = self.options
+        keep = options.caption.keep_tokens
+        shuffle = (lambda tags, rng: shuffled(tags, keep, rng)) if options.caption.shuffle else None
+        captions = caption_variants(self.captioned.tags, shuffle, random.Random(options.train.seed))
+        return encode(
+            self.models,
+            self.prepared.image,
+            captions,
+            flip=options.train.flip,
+            clip_skip=options.caption.clip_skip,
+            train_text_encoder=options.train.train_text_encoder,
+        )
+
+    def _attach(self, stack: ExitStack, generator: torch.Generator) -> list[Adapter]:
+        train_options = self.options.train
+        parts = {"unet": self.models.unet}
+        if train_options.train_text_encoder:
+            parts["text_encoder"] = self.models.text_encoder
+        sizes = {"network_dim": train_options.network_dim, "network_alpha": train_options.network_alpha}
+        return [
+            stack.enter_context(attached(module, part, **sizes, generator=generator)) for part, module in parts.items()
+        ]
+
+    def _train(
+        self,
+        adapters: list[Adapter],
+        data: DataSet,
+        generator: torch.Generator,
+        should_stop: Callable[[], bool],
+        started_at: datetime,
+    ) -> Generator[Step | Saved, None, _Trained]:
+        options, clip_skip = self.options.train, self.options.caption.clip_skip
+        good: _Trained | None = None
+        try:
+            for step in train(self.models, data, adapters, options, clip_skip=clip_skip, generator=generator):
+                yield step
+                if step.index == step.total:
+                    break
+                if should_stop():
+                    stopped = f"Stopped at step {step.index} of {step.total}."
+                    return replace(_trained(adapters, step, options.repeats), stopped=stopped)
+                if step.index % options.repeats == 0:
+                    good = _trained(adapters, step, options.repeats)
+                    if self.options.output.keep_epochs:
+                        name = f"{self.name}-{good.epoch:06d}"
+                        yield self._save(self._lora(good, name, started_at), name, good.step)
+            return _trained(adapters, step, options.repeats)
+        except (TrainingError, MemoryError, RuntimeError) as error:
+            reason = _reason(error)
+            if good is None:
+                raise TrainingError(
+                    f"{reason.message} Nothing was saved; your model is as it was.", reason.hint
+                ) from error
+            return replace(good, stopped=f"{reason.message} Epoch {good.epoch} is saved. {reason.hint}")
+
+    def _lora(self, trained: _Trained, name: str, started_at: datetime) -> Lora:
+        about = metadata(
+            self.models,
+            self.options,
+            name=name,
+            tags=self.captioned.tags,
+            size_px=self.prepared.image.size,
+            epoch=trained.epoch,
+            step=trained.step,
+            started_at=started_at,
+            finished_at=self.now(),
+        )
+        return Lora(trained.layers, about)
+
+    def _save(self, lora: Lora, name: str, step: int) -> Saved:
+        path = self.lora_dir / f"{name}.safetensors"
+        lora_file.save(lora, path, precision=self.options.output.save_precision)
+        lora_file.verify(path, lora)
+        return Saved(path, step)
+
+    def _prove(self, lora: Lora, data: DataSet) -> None:
+        """Raises OutputError when the LoRA does not change what the model predicts."""
+        noisy = data.mean[:1].to(self.models.dtype)
+        timestep = torch.tensor([500], device=noisy.device)
+        ids = tokenize(self.models.tokenizer, [", ".join(self.captioned.tags)]).to(noisy.device)
+        with torch.no_grad():
+            states = hidden_states(self.models.text_encoder, ids, self.options.caption.clip_skip)
+            without = self.models.unet(noisy, timestep, states).sample
+            with applied(self.models, [(lora, 1.0)]):
+                states = hidden_states(self.models.text_encoder, ids, self.options.caption.clip_skip)
+                changed = self.models.unet(noisy, timestep, states).sample
+        if torch.equal(without, changed):
+            raise OutputError("The new LoRA changes nothing.", "Raise the learning rate; nothing was saved.")
+
+    def _preview(self, lora: Lora) -> Image.Image:
+        weight = self.options.output.preferred_weight
+        prompt = ", ".join(self.captioned.tags)
+        (width, height), sample = self.prepared.image.size, self.options.sample
+        sized = replace(sample, width=sample.width or width, height=sample.height or height, count=1)
+        return generate(self.models, prompt, sized, loras=[(lora, weight)])[0]
+
+    def _write_card(self, preview: Image.Image | None) -> None:
+        sidecars.write(
+            self.lora_dir / f"{self.name}.safetensors",
+            activation_text=", ".join(self.captioned.tags),
+            preferred_weight=self.options.output.preferred_weight,
+            source=self.prepared.image,
+            preview=preview,
+        )
+
+
+def _trained(adapters: list[Adapter], step: Step, repeats: int) -> _Trained:
+    layers = {
+        kohya_name(adapter.part, path): LoraLayer(down, up, adapter.alpha)
+        for adapter in adapters
+        for path, (down, up) in adapter.weights().items()
+    }
+    return _Trained(step.index, -(-step.index // repeats), layers)
+
+
+def _reason(error: Exception) -> TrainingError:
+    """What a broken step means to the user; foreign errors that are not about memory go on as they are."""
+    if isinstance(error, TrainingError):
+        return error
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error):
+        hint = "Retry with gradient checkpointing, a smaller batch, a lower rank or a smaller resolution."
+        return TrainingError("Out of memory while training.", hint)
+    raise error
