@@ -1,0 +1,1 @@
+"""The pipeline that made the pocket checkpoint; `python -m distill.pocket.make` runs it."""
