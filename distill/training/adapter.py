@@ -82,7 +82,9 @@ def _inject(module: nn.Module, part: str, network_dim: int, network_alpha: float
     pattern = re.compile(TARGETS[part])
     expected = {path for path, m in module.named_modules() if pattern.fullmatch(path) and isinstance(m, nn.Linear)}
     if not expected:
-        raise TrainingError(f"Found no layers to train in the {part}.", "Nothing was changed; please report this model.")
+        raise TrainingError(
+            f"Found no layers to train in the {part}.", "Nothing was changed; please report this model."
+        )
     config = LoraConfig(r=network_dim, lora_alpha=network_alpha, target_modules=TARGETS[part])  # type: ignore[arg-type]
     with torch.random.fork_rng(devices=[]):  # peft draws from the global generator; ours follows in _initialize
         inject_adapter_in_model(config, module, adapter_name=_ADAPTER)
