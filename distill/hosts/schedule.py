@@ -43,7 +43,7 @@ def facts_from_yaml(path: Path) -> Facts:
     try:
         params = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]["params"]
         unet = params.get("unet_config", {}).get("params", {})
-        text = params.get("cond_stage_config", {}).get("params") or {}
+        text = params.get("cond_stage_config", {}).get("clip_config") or {}
         return Facts(
             prediction_type="v_prediction" if params.get("parameterization", "eps") == "v" else "epsilon",
             native_px=8 * int(params.get("image_size", 64)),

@@ -1,0 +1,103 @@
+"""LoRA files on a borrowed model for the length of a with block, without touching its weights.
+
+y = W x + weight * alpha / rank * up(down(x)), by a forward hook on each layer (Hu et al. 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from distill.errors import OutputError
+from distill.host import Models
+from distill.output.lora_file import Lora, LoraLayer, kohya_name
+
+
+@contextmanager
+def applied(models: Models, loras: Sequence[tuple[Lora, float]]) -> Iterator[None]:
+    """Add each LoRA with its weight to UNet and text encoder; on leaving, no hook is left.
+
+    Raises OutputError when a LoRA has layers that the models have not, or of another size.
+    """
+    targets = _targets(models)
+    wanted = [_matched(lora, targets) for lora, _ in loras]
+    with ExitStack() as stack:
+        for layers, (_, weight) in zip(wanted, loras, strict=True):
+            for module, layer in layers if weight else ():
+                handle = module.register_forward_hook(_hook(module, layer, weight, models))
+                stack.callback(handle.remove)
+        yield
+
+
+def delta(layer: LoraLayer) -> torch.Tensor:
+    """The change of the layer's weight at weight 1, float32: (out, in) or (out, in, kh, kw)."""
+    down, up, scale = layer.down.float(), layer.up.float(), layer.alpha / layer.rank
+    if down.ndim == 2:
+        return scale * up @ down
+    return scale * torch.einsum("or,rihw->oihw", up[:, :, 0, 0], down)
+
+
+def _targets(models: Models) -> dict[str, nn.Module]:
+    parts = {"unet": models.unet, "text_encoder": models.text_encoder}
+    return {
+        kohya_name(part, path): module
+        for part, root in parts.items()
+        for path, module in root.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv2d)
+    }
+
+
+def _matched(lora: Lora, targets: dict[str, nn.Module]) -> list[tuple[nn.Module, LoraLayer]]:
+    name = lora.metadata.get("ss_output_name", "The LoRA")
+    unknown = [key for key in lora.layers if key not in targets]
+    if unknown:
+        raise OutputError(
+            f"{name} does not fit this checkpoint: it has no layer for {len(unknown)} keys, for example {unknown[0]}.",
+            "Use a LoRA for SD1.5 with kohya's names.",
+        )
+    for key, layer in lora.layers.items():
+        wanted = _shape(targets[key])
+        found = (*layer.up.shape[:1], *layer.down.shape[1:])
+        # A 1x1 convolution may be kept as a matrix and the other way round.
+        if _bare(wanted) != _bare(found):
+            raise OutputError(
+                f"{name} was made for another model: {key} is {found}, this checkpoint's is {wanted}.",
+                "Use the checkpoint that it was trained on, or one of the same size.",
+            )
+    return [(targets[key], layer) for key, layer in lora.layers.items()]
+
+
+def _shape(module: nn.Module) -> tuple[int, ...]:
+    weight: torch.Tensor = module.weight  # type: ignore[assignment]
+    return tuple(weight.shape)
+
+
+def _bare(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape[:2] if shape[2:] == (1, 1) else shape
+
+
+def _hook(module: nn.Module, layer: LoraLayer, weight: float, models: Models) -> Callable[..., Any]:
+    down = layer.down.to(models.device, models.dtype)
+    up = layer.up.to(models.device, models.dtype)
+    scale = weight * layer.alpha / layer.rank
+    if isinstance(module, nn.Conv2d):
+        down, up = (w if w.ndim == 4 else w[:, :, None, None] for w in (down, up))
+        geometry = {"stride": module.stride, "padding": module.padding, "dilation": module.dilation}
+
+        def through(x: torch.Tensor) -> torch.Tensor:
+            return F.conv2d(F.conv2d(x, down, **geometry), up)  # type: ignore[arg-type]
+    else:
+        down, up = down.flatten(1), up.flatten(1)
+
+        def through(x: torch.Tensor) -> torch.Tensor:
+            return F.linear(F.linear(x, down), up)
+
+    def hook(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        return output + scale * through(inputs[0].to(down.dtype)).to(output.dtype)
+
+    return hook

@@ -1,0 +1,179 @@
+"""A LoRA as a kohya `.safetensors`, the one form that every WebUI, ComfyUI and kohya tool reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from distill.errors import OutputError
+from distill.output import atomic
+from distill.output.atomic import check_writable
+
+__all__ = ["Lora", "LoraLayer", "check_writable", "kohya_name", "read", "save", "unused_name", "verify"]
+
+PRECISIONS = {"fp16": torch.float16, "fp32": torch.float32}
+PREFIXES = {"unet": "lora_unet_", "text_encoder": "lora_te_"}
+TYPE_NAMES = {torch.float16: "F16", torch.float32: "F32"}
+AGAIN = "Train it again."
+
+
+@dataclass(frozen=True)
+class LoraLayer:
+    """One layer's change: alpha / rank * up @ down; a Conv2d's has two more dimensions."""
+
+    down: torch.Tensor  # (rank, in) or (rank, in, kh, kw)
+    up: torch.Tensor  # (out, rank) or (out, rank, 1, 1)
+    alpha: float
+
+    @property
+    def rank(self) -> int:
+        """The LoRA's size, kohya's network_dim."""
+        return int(self.down.shape[0])
+
+
+@dataclass(frozen=True)
+class Lora:
+    """A whole LoRA: layers by their kohya names, and the file's metadata."""
+
+    layers: dict[str, LoraLayer]
+    metadata: dict[str, str]
+
+
+def kohya_name(part: str, module_path: str) -> str:
+    """kohya's name of a module: `part` is "unet" or "text_encoder", the path is diffusers' or transformers'.
+
+    transformers 5 has no `text_model.` in its paths; in LoRA files it stays.
+    """
+    if part == "text_encoder" and not module_path.startswith("text_model."):
+        module_path = f"text_model.{module_path}"
+    return PREFIXES[part] + module_path.replace(".", "_")
+
+
+def unused_name(folder: Path, wished: str) -> str:
+    """`wished`, or with -2, -3 ... behind it when a LoRA or an epoch of one has that name in `folder`.
+
+    Compares without case, as Windows and macOS do; WebUIs cache by name, so none is used twice.
+    """
+    beside = [path for path in folder.glob("*") if path.suffix.lower() in (".safetensors", ".png", ".json")]
+    # WebUIs know a LoRA by its name alone, whatever subfolder it lies in.
+    taken = {path.stem.lower() for path in (*beside, *folder.rglob("*.safetensors"))}
+    name, n = wished, 1
+    while any(_is_of(stem, name.lower()) for stem in taken):
+        n += 1
+        name = f"{wished}-{n}"
+    return name
+
+
+def _is_of(stem: str, name: str) -> bool:
+    rest = stem[len(name) :]
+    epoch = rest[1:].isdigit() and rest[0] == "-" and len(rest) == 7  # name-000001
+    return stem.startswith(name) and (rest in ("", ".preview") or epoch)
+
+
+def save(lora: Lora, path: Path, *, precision: str = "fp16") -> None:
+    """Write `lora` to `path`, which must be new; same layers and metadata, same bytes.
+
+    Raises OutputError when it can't be written or has numbers that `precision` can't hold.
+    """
+    dtype, tensors = PRECISIONS[precision], {}
+    for name, layer in lora.layers.items():
+        tensors[f"{name}.lora_down.weight"] = layer.down.detach().to("cpu", dtype)
+        tensors[f"{name}.lora_up.weight"] = layer.up.detach().to("cpu", dtype)
+        tensors[f"{name}.alpha"] = torch.tensor(layer.alpha, dtype=dtype)
+    broken = next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), "")
+    if broken:
+        raise OutputError(f"{broken} has numbers that are not finite in {precision}.", "Nothing was saved.")
+    data = _data(tensors)
+    hashes = {"sshs_model_hash": _model_hash(data), "sshs_legacy_hash": _legacy_hash(tensors, data, lora.metadata)}
+    atomic.write(path, _header(tensors, lora.metadata | hashes) + data)
+
+
+def read(path: Path) -> Lora:
+    """The LoRA in `path`; raises OutputError naming what is wrong with a file that is none of ours."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise OutputError(f"There is no LoRA {path}.", "Check the name and the folder.") from None
+    except (OSError, SafetensorError) as error:
+        raise OutputError(
+            f"{path.name} is damaged or not a safetensors file.", "Download or train it again."
+        ) from error
+    return Lora(_layers(path, tensors), metadata)
+
+
+def verify(path: Path, lora: Lora) -> None:
+    """Raises OutputError unless the file holds `lora`'s layers, finite and not all zero."""
+    found = read(path).layers
+    if found.keys() != lora.layers.keys():
+        raise OutputError(f"{path.name} was not written whole.", AGAIN)
+    for name, layer in lora.layers.items():
+        got = found[name]
+        if got.down.shape != layer.down.shape or got.up.shape != layer.up.shape:
+            raise OutputError(f"{path.name} has a wrong shape at {name}.", AGAIN)
+        if not (got.down.isfinite().all() and got.up.isfinite().all()):
+            raise OutputError(f"{path.name} has numbers at {name} that are not finite.", AGAIN)
+        if not torch.allclose(got.up.float(), layer.up.detach().cpu().float(), rtol=2e-3, atol=1e-6):
+            raise OutputError(f"{path.name} reads back other numbers at {name}.", AGAIN)
+    if not any(layer.up.any() and layer.down.any() for layer in found.values()):
+        raise OutputError(f"{path.name} changes nothing: it is all zeros.", "Train longer or raise the learning rate.")
+
+
+def _layers(path: Path, tensors: dict[str, torch.Tensor]) -> dict[str, LoraLayer]:
+    names = sorted(name[: -len(".lora_down.weight")] for name in tensors if name.endswith(".lora_down.weight"))
+    kinds = {"hada_w1_a": "a LoHa", "lokr_w1": "a LoKr", "dora_scale": "a DoRA", ".lora_mid.": "a CP-decomposed LoCon"}
+    for mark, kind in kinds.items():
+        if any(mark in name for name in tensors):
+            raise OutputError(f"{path.name} is {kind}, which is not supported.", "Use a plain LoRA.")
+    if not names:
+        dotted = any(".lora_A." in name for name in tensors)
+        what = "a LoRA with diffusers' names" if dotted else "not a LoRA"
+        raise OutputError(f"{path.name} is {what}.", "Give a LoRA with kohya's names.")
+    layers = {}
+    for name in names:
+        down, up = tensors[f"{name}.lora_down.weight"], tensors.get(f"{name}.lora_up.weight")
+        if up is None or up.ndim != down.ndim or up.shape[1] != down.shape[0]:
+            raise OutputError(f"{path.name} is damaged at {name}.", "Download or train it again.")
+        alpha = tensors.get(f"{name}.alpha")
+        layers[name] = LoraLayer(down, up, float(down.shape[0] if alpha is None else alpha))
+    return layers
+
+
+def _header(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> bytes:
+    """The file's head. Written here because safetensors' own writer puts metadata in another order each time."""
+    entries: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
+    start = 0
+    for name, tensor in sorted(tensors.items()):
+        end = start + tensor.numel() * tensor.element_size()
+        entries[name] = {
+            "dtype": TYPE_NAMES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
+        start = end
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _data(tensors: dict[str, torch.Tensor]) -> bytes:
+    return b"".join(tensor.contiguous().numpy().tobytes() for _, tensor in sorted(tensors.items()))
+
+
+def _model_hash(data: bytes) -> str:
+    """sd-webui-additional-networks' hash of the weights, as kohya writes it."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _legacy_hash(tensors: dict[str, torch.Tensor], data: bytes, metadata: dict[str, str]) -> str:
+    """Its older one: 64 KiB from 1 MiB on, in a file with only the `ss_*` metadata."""
+    kept = {name: value for name, value in metadata.items() if name.startswith("ss_")}
+    whole = _header(tensors, kept) + data
+    return hashlib.sha256(whole[0x100000:0x110000]).hexdigest()[:8]

@@ -1,0 +1,135 @@
+"""A LoRA file's metadata: `ss_*` as kohya's train_network.py writes it, `modelspec.*` as Stability's ModelSpec 1.0.0.
+
+Every value is text. A1111 takes any `ss_*` as the mark of SD1, Forge wants `modelspec.architecture`: both are there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import distill
+from distill.host import Models
+from distill.options import Options
+
+PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v"}
+
+
+def metadata(
+    models: Models,
+    options: Options,
+    *,
+    name: str,
+    tags: Sequence[str],
+    size_px: tuple[int, int],
+    epoch: int,
+    step: int,
+    started_at: datetime,
+    finished_at: datetime,
+) -> dict[str, str]:
+    """All of it; `name` is the file's stem, which A1111 makes the LoRA's alias, `size_px` is (width, height)."""
+    values = {
+        **_run(options, name, epoch, step, started_at, finished_at),
+        **_network(options),
+        **_data(options, name, tags, size_px),
+        **_model(models, options),
+        **_modelspec(models, name, tags, size_px, finished_at),
+        "distill_version": distill.__version__,
+        "distill_options": json.dumps(options.flat(), sort_keys=True),
+    }
+    return {key: str(value) for key, value in values.items()}
+
+
+def _run(
+    options: Options, name: str, epoch: int, step: int, started_at: datetime, finished_at: datetime
+) -> dict[str, Any]:
+    train = options.train
+    return {
+        "ss_output_name": name,
+        "ss_session_id": int(started_at.timestamp() * 1000) % 2**32,  # the same for all epochs of one training
+        "ss_training_started_at": started_at.timestamp(),
+        "ss_training_finished_at": finished_at.timestamp(),
+        "ss_training_comment": f"one picture, Distill {distill.__version__}",
+        "ss_epoch": epoch,
+        "ss_steps": step,
+        "ss_num_epochs": train.epochs,
+        "ss_max_train_steps": train.steps,
+        "ss_num_batches_per_epoch": train.repeats,
+        "ss_seed": train.seed,
+        "ss_learning_rate": train.unet_lr,
+        "ss_unet_lr": train.unet_lr,
+        "ss_text_encoder_lr": train.text_encoder_lr if train.train_text_encoder else 0.0,
+        "ss_lr_scheduler": train.lr_scheduler,
+        "ss_lr_warmup_steps": round(train.lr_warmup * train.steps),
+        "ss_optimizer": f"torch.optim.adamw.AdamW(weight_decay={train.weight_decay})",
+        "ss_max_grad_norm": train.max_grad_norm,
+        "ss_gradient_checkpointing": train.gradient_checkpointing,
+        "ss_gradient_accumulation_steps": 1,
+        "ss_loss_type": "l2",
+    }
+
+
+def _network(options: Options) -> dict[str, Any]:
+    return {
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": options.train.network_dim,
+        "ss_network_alpha": options.train.network_alpha,
+        "ss_network_dropout": None,
+    }
+
+
+def _data(options: Options, name: str, tags: Sequence[str], size_px: tuple[int, int]) -> dict[str, Any]:
+    train, repeats = options.train, options.train.repeats
+    folder = f"{repeats}_{name}"
+    bucket = {"resolution": list(size_px), "count": repeats}
+    return {
+        "ss_num_train_images": repeats,  # kohya counts repeats
+        "ss_num_reg_images": 0,
+        "ss_dataset_dirs": json.dumps({folder: {"n_repeats": repeats, "img_count": 1}}),
+        "ss_reg_dataset_dirs": "{}",
+        "ss_tag_frequency": json.dumps({folder: dict.fromkeys(tags, 1)}, ensure_ascii=False),
+        "ss_bucket_info": json.dumps({"buckets": {"0": bucket}, "mean_img_ar_error": 0.0}),
+        "ss_resolution": str(tuple(size_px)),
+        "ss_enable_bucket": False,
+        "ss_batch_size_per_device": train.batch_size,
+        "ss_total_batch_size": train.batch_size,
+        "ss_flip_aug": train.flip,
+        "ss_color_aug": False,
+        "ss_random_crop": False,
+        "ss_cache_latents": True,
+        "ss_shuffle_caption": options.caption.shuffle,
+        "ss_keep_tokens": options.caption.keep_tokens,
+        "ss_max_token_length": 75,
+        "ss_caption_dropout_rate": 0.0,
+    }
+
+
+def _model(models: Models, options: Options) -> dict[str, Any]:
+    known = {"ss_new_sd_model_hash": models.sha256} if models.sha256 else {}
+    return {
+        "ss_sd_model_name": models.name,
+        "ss_base_model_version": "sd_v1_v" if models.prediction_type == "v_prediction" else "sd_v1",
+        "ss_v2": False,
+        "ss_clip_skip": options.caption.clip_skip,
+        "ss_mixed_precision": "no",
+        "ss_full_fp16": False,
+        **known,
+    }
+
+
+def _modelspec(
+    models: Models, name: str, tags: Sequence[str], size_px: tuple[int, int], finished_at: datetime
+) -> dict[str, Any]:
+    spec = {
+        "sai_model_spec": "1.0.0",
+        "architecture": "stable-diffusion-v1/lora",
+        "implementation": "diffusers",
+        "title": name,
+        "date": finished_at.replace(microsecond=0).isoformat(),
+        "resolution": f"{size_px[0]}x{size_px[1]}",
+        "prediction_type": PREDICTIONS[models.prediction_type],
+        "trigger_phrase": tags[0] if tags else "",
+    }
+    return {f"modelspec.{key}": value for key, value in spec.items()}
