@@ -109,9 +109,7 @@ def text_to_ldm(text_encoder: CLIPTextModel) -> Weights:
     return {f"text_model.{name}": weight for name, weight in weights.items()}
 
 
-def write_checkpoint(
-    path: Path, unet: UNet2DConditionModel, vae: AutoencoderKL, text_encoder: CLIPTextModel
-) -> None:
+def write_checkpoint(path: Path, unet: UNet2DConditionModel, vae: AutoencoderKL, text_encoder: CLIPTextModel) -> None:
     """Write `path` (.safetensors, fp16, whole or not at all) and the .yaml beside it."""
     parts = {
         "model.diffusion_model.": unet_to_ldm(unet),

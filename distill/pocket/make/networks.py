@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def build_text_encoder() -> CLIPTextModel:
     return CLIPTextModel(CLIPTextConfig(**TEXT_CONFIG))
 
 
+@cache
 def load_tokenizer() -> CLIPTokenizer:
     """CLIP's tokenizer, padded with <|endoftext|> as in SD1.5."""
     return CLIPTokenizer.from_pretrained(str(TOKENIZER_FOLDER))

@@ -21,7 +21,7 @@ def byte_letters() -> list[str]:
 
 def write_tokenizer(bpe_path: Path, folder: Path) -> None:
     """Write vocab.json, merges.txt and their two configs into `folder`."""
-    lines = gzip.open(bpe_path, "rt", encoding="utf-8").read().split("\n")[1 : MERGES + 1]
+    lines = gzip.decompress(bpe_path.read_bytes()).decode("utf-8").split("\n")[1 : MERGES + 1]
     letters = byte_letters()
     words = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(line.split()) for line in lines), START, END]
     folder.mkdir(parents=True, exist_ok=True)
