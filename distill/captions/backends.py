@@ -1,0 +1,98 @@
+"""Who writes the captions: a short list of captioners, each loaded only when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from PIL import Image
+
+from distill.errors import CaptionError
+
+POCKET_FOLDER = Path(__file__).parents[1] / "pocket" / "captioner"
+
+
+class Captioner(Protocol):
+    """Looks at one RGB picture and says its tags; used in a `with`, which frees the memory at its end."""
+
+    name: str  # for messages and metadata
+
+    def caption(self, image: Image.Image) -> list[str]:
+        """Tags, normalised, the same for the same picture. Raises CaptionError."""
+        ...
+
+    def close(self) -> None:
+        """Give the memory back; more than once does no harm."""
+        ...
+
+    def __enter__(self) -> Captioner: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class NoCaptioner:
+    """Says nothing: the box stays empty and the user writes the captions."""
+
+    name = "none"
+
+    def caption(self, image: Image.Image) -> list[str]:
+        """No tags."""
+        return []
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def __enter__(self) -> NoCaptioner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One captioner that can be chosen by name."""
+
+    name: str
+    label: str
+    open: Callable[[Any], Captioner]  # takes the torch device
+
+
+def _blip(folder: Path, name: str, device: Any) -> Captioner:
+    from distill.captions.blip import BlipCaptioner
+
+    return BlipCaptioner(folder, name=name, device=device)
+
+
+BACKENDS: tuple[Backend, ...] = (
+    Backend("none", "None: write the captions yourself", lambda device: NoCaptioner()),
+    Backend(
+        "pocket",
+        "Pocket: bundled, knows the demo's portraits only",
+        lambda device: _blip(POCKET_FOLDER, "pocket", device),
+    ),
+)
+
+
+def open_captioner(choice: str, *, auto: str = "none", device: Any = "cpu") -> Captioner:
+    """The captioner of that name, or a BLIP model in the folder of that path; nothing is ever downloaded.
+
+    `auto` is what the choice "auto" stands for: the caller knows which checkpoint is loaded. Raises CaptionError.
+    """
+    wanted = auto if choice == "auto" else choice
+    for backend in BACKENDS:
+        if backend.name == wanted:
+            return backend.open(device)
+    folder = Path(wanted).expanduser()
+    if not wanted or not folder.is_dir():
+        names = ", ".join(backend.name for backend in BACKENDS)
+        raise CaptionError(
+            f"There is no captioner {wanted!r}.",
+            f"Choose auto, {names}, or the path of a folder with a BLIP model in it. Nothing is downloaded.",
+        )
+    return _blip(folder, folder.name, device)
