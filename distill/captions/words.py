@@ -1,4 +1,4 @@
-"""The words by which a tag finds its group, about 600 of them; a tag's last known word decides ("red hat": hat)."""
+"""The words by which a tag finds its group, about 650 of them; a tag's last known word decides ("red hat": hat)."""
 
 from __future__ import annotations
 
@@ -85,12 +85,13 @@ WORDS: dict[str, str] = {
         restaurant, cafe, bar, shop, church, castle, ruins, space, space shuttle, rocket, american flag, lights,
         neon lights, scenery, landscape, nature, leaves, petals, flower field, sunlight, blue sky, cityscape, stairs""",
     "style": """style, photo, photograph, photography, photorealistic, realistic, realism, painting, oil painting,
-        watercolor, drawing, sketch, illustration, cartoon, anime, manga, comic, render, cgi, 3d, pixel art,
-        digital art, concept art, art, artwork, lineart, monochrome, greyscale, grayscale, black and white, sepia,
-        vintage, retro, cinematic, film grain, lighting, soft lighting, studio lighting, backlighting, rim light,
-        dramatic lighting, natural light, chiaroscuro, hdr, high contrast, low contrast, vivid colors, muted colors, pastel colors, flat
-        color, chibi, surreal, minimalist, noir, cyberpunk, steampunk, fantasy, science fiction, abstract, poster,
-        masterpiece, best quality, high quality, highly detailed, detailed, simple, colorful, flat colors, polaroid""",
+        watercolor, drawing, sketch, illustration, cartoon, anime, manga, comic, render, cgi, 3d, pixel art, digital
+        art, concept art, art, artwork, lineart, monochrome, greyscale, grayscale, black and white, sepia, vintage,
+        retro, cinematic, film grain, lighting, soft lighting, studio lighting, backlighting, rim light, dramatic
+        lighting, natural light, chiaroscuro, hdr, high contrast, low contrast, vivid colors, muted colors, pastel
+        colors, flat color, chibi, surreal, minimalist, noir, cyberpunk, steampunk, fantasy, science fiction,
+        abstract, poster, masterpiece, best quality, high quality, highly detailed, detailed, simple, colorful, flat
+        colors, polaroid""",
     "artifacts": """text, watermark, signature, logo, border, frame, caption, subtitle, username, artist name, date,
         timestamp, url, web address, jpeg artifacts, artifacts, noise, grain, scan, compression, blurry, blur, lowres,
         low quality, bad quality, worst quality, out of focus, motion blur, letterboxed, pillarboxed, copyright,
