@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import argparse
 import random
+import sys
 from collections import Counter
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from PIL import Image
 
 from distill.hosts.standalone import Standalone
-from distill.pocket import world
+from distill.pocket import CHECKPOINT, world
 from distill.pocket.judge import Judge, Reading
 from distill.pocket.make.pictures import random_subject, to_images, to_tensor
 from distill.pocket.make.sampling import draw
 from distill.pocket.world import Attributes
-
-CHECKPOINT = Path(__file__).resolve().parent.parent / "distill" / "pocket" / "checkpoint" / "pocket.safetensors"
 
 
 class Tally:

@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
-from transformers import CLIPTextModel
 
-from distill.pocket.make.networks import TEXT_CONFIG, UNET_CONFIG, WIDTH
-from distill.pocket.make.vae import SCALE_FACTOR
+from distill.pocket.make.networks import TEXT_CONFIG, UNET_CONFIG, WIDTH, TextEncoder, Unet
+from distill.pocket.make.vae import SCALE_FACTOR, Vae
 
 Weights = dict[str, torch.Tensor]
 
@@ -68,7 +66,7 @@ def _translate(name: str, prefixes: Mapping[str, str], inner: Mapping[str, Mappi
     return name
 
 
-def unet_to_ldm(unet: UNet2DConditionModel) -> Weights:
+def unet_to_ldm(unet: Unet) -> Weights:
     """The UNet's weights under LDM's names, without `model.diffusion_model.`."""
     prefixes = _unet_prefixes(len(unet.config["block_out_channels"]), unet.config["layers_per_block"])
     return {_translate(name, prefixes, {"resnets": _RESNET}): weight for name, weight in unet.state_dict().items()}
@@ -91,7 +89,7 @@ def _vae_prefixes(levels: int, layers: int) -> dict[str, str]:
     return prefixes
 
 
-def vae_to_ldm(vae: AutoencoderKL) -> Weights:
+def vae_to_ldm(vae: Vae) -> Weights:
     """The VAE's weights under LDM's names, without `first_stage_model.`; attention as 1x1 convolutions."""
     prefixes = _vae_prefixes(len(vae.config["block_out_channels"]), vae.config["layers_per_block"])
     inner = {"resnets": {"conv_shortcut.": "nin_shortcut."}, "attentions": _VAE_ATTENTION}
@@ -102,14 +100,14 @@ def vae_to_ldm(vae: AutoencoderKL) -> Weights:
     return weights
 
 
-def text_to_ldm(text_encoder: CLIPTextModel) -> Weights:
+def text_to_ldm(text_encoder: TextEncoder) -> Weights:
     """The text encoder's weights as `text_model.*`, whichever transformers made them."""
     weights = {name.removeprefix("text_model."): weight for name, weight in text_encoder.state_dict().items()}
     weights["embeddings.position_ids"] = torch.arange(TEXT_CONFIG["max_position_embeddings"])[None]
     return {f"text_model.{name}": weight for name, weight in weights.items()}
 
 
-def write_checkpoint(path: Path, unet: UNet2DConditionModel, vae: AutoencoderKL, text_encoder: CLIPTextModel) -> None:
+def write_checkpoint(path: Path, unet: Unet, vae: Vae, text_encoder: TextEncoder) -> None:
     """Write `path` (.safetensors, fp16, whole or not at all) and the .yaml beside it."""
     parts = {
         "model.diffusion_model.": unet_to_ldm(unet),

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
 from distill.pocket.judge import build_network, split_logits
 from distill.pocket.make import progress
 from distill.pocket.make.pictures import random_subject, to_tensor
+from distill.pocket.make.vae import Vae
 from distill.pocket.world import VALUES, Attributes
 
 
@@ -47,7 +47,7 @@ def labelled_renders(seed: int, count: int) -> tuple[torch.Tensor, torch.Tensor]
 
 
 @torch.no_grad()
-def through_vae(vae: AutoencoderKL, pictures: torch.Tensor, noise: float) -> torch.Tensor:
+def through_vae(vae: Vae, pictures: torch.Tensor, noise: float) -> torch.Tensor:
     """uint8 pictures through the VAE, with noise of that share of the latents' spread: uint8."""
     outputs = []
     vae = vae.to(memory_format=torch.channels_last)
@@ -78,7 +78,7 @@ def augment(pictures: torch.Tensor) -> torch.Tensor:
     return (pictures * tint + lift + grain).clamp(-1, 1)
 
 
-def train_judge(state_path: Path, vae: AutoencoderKL | None, options: JudgeOptions) -> Iterator[tuple[int, float]]:
+def train_judge(state_path: Path, vae: Vae | None, options: JudgeOptions) -> Iterator[tuple[int, float]]:
     """Train, going on from `state_path`; yields (step, loss)."""
     torch.manual_seed(options.seed)
     network = build_network().train()

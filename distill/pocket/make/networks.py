@@ -11,6 +11,10 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+Unet = Any  # diffusers.UNet2DConditionModel, whose methods type checkers do not see
+TextEncoder = Any  # transformers.CLIPTextModel
+Tokenizer = Any  # transformers.CLIPTokenizer
+
 WIDTH = 128
 TOKENIZER_FOLDER = Path(__file__).resolve().parent.parent / "tokenizer"
 
@@ -41,20 +45,20 @@ TEXT_CONFIG: dict[str, Any] = {
 }
 
 
-def build_unet() -> UNet2DConditionModel:
+def build_unet() -> Unet:
     """The UNet, 13 M parameters, with plain attention (the fused one is slow on CPUs for 8-wide heads)."""
-    unet = UNet2DConditionModel(**UNET_CONFIG)
+    unet: Unet = UNet2DConditionModel(**UNET_CONFIG)
     unet.set_attn_processor(AttnProcessor())
     return unet
 
 
-def build_text_encoder() -> CLIPTextModel:
+def build_text_encoder() -> TextEncoder:
     """The text encoder, 7 M parameters, most of them CLIP's vocabulary."""
     return CLIPTextModel(CLIPTextConfig(**TEXT_CONFIG))
 
 
 @cache
-def load_tokenizer() -> CLIPTokenizer:
+def load_tokenizer() -> Tokenizer:
     """CLIP's tokenizer, padded with <|endoftext|> as in SD1.5."""
     return CLIPTokenizer.from_pretrained(str(TOKENIZER_FOLDER))
 

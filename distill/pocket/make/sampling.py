@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import DDIMScheduler
 from PIL import Image
-from transformers import CLIPTextModel
 
-from distill.pocket.make.networks import load_tokenizer
+from distill.pocket.make.networks import TextEncoder, Unet, load_tokenizer
 from distill.pocket.make.pictures import to_images
-from distill.pocket.make.vae import SCALE_FACTOR
+from distill.pocket.make.vae import SCALE_FACTOR, Vae
 
 
-def build_scheduler(steps: int) -> DDIMScheduler:
+def build_scheduler(steps: int) -> Any:
     """SD1.5's schedule as A1111 samples it with DDIM."""
-    scheduler = DDIMScheduler(
+    scheduler: Any = DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",
@@ -29,7 +29,7 @@ def build_scheduler(steps: int) -> DDIMScheduler:
     return scheduler
 
 
-def encode(text_encoder: CLIPTextModel, prompts: Sequence[str]) -> torch.Tensor:
+def encode(text_encoder: TextEncoder, prompts: Sequence[str]) -> torch.Tensor:
     """Prompts -> (B, 77, width)."""
     ids = load_tokenizer()(list(prompts), padding="max_length", truncation=True, max_length=77, return_tensors="pt")
     states: torch.Tensor = text_encoder(ids["input_ids"]).last_hidden_state
@@ -38,7 +38,7 @@ def encode(text_encoder: CLIPTextModel, prompts: Sequence[str]) -> torch.Tensor:
 
 @torch.no_grad()
 def draw(
-    networks: tuple[UNet2DConditionModel, CLIPTextModel, AutoencoderKL],
+    networks: tuple[Unet, TextEncoder, Vae],
     prompts: Sequence[str],
     seed: int,
     *,

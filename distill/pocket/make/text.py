@@ -9,11 +9,10 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import CLIPTextModel
 
 from distill.pocket.make import captions as caption_ids
 from distill.pocket.make import progress
-from distill.pocket.make.networks import WIDTH, build_text_encoder
+from distill.pocket.make.networks import WIDTH, TextEncoder, build_text_encoder
 from distill.pocket.world import VALUES, sample, tags
 
 
@@ -82,7 +81,7 @@ def train_text(state_path: Path, options: TextOptions) -> Iterator[tuple[int, fl
         yield step, loss.item(), tag_right.item(), end_right.item()
 
 
-def load_text_encoder(state_path: Path) -> CLIPTextModel:
+def load_text_encoder(state_path: Path) -> TextEncoder:
     """The pretrained text encoder."""
     state = progress.load_state(state_path)
     if state is None:

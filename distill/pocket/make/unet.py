@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextModel
 
 from distill.pocket.make import captions as caption_ids
 from distill.pocket.make import progress
-from distill.pocket.make.networks import build_unet
+from distill.pocket.make.networks import TextEncoder, Unet, build_unet
 from distill.pocket.make.pictures import random_subject, to_tensor
-from distill.pocket.make.vae import SCALE_FACTOR
+from distill.pocket.make.vae import SCALE_FACTOR, Vae
 from distill.pocket.world import tags
 
 TIMESTEPS = 1000
@@ -27,7 +25,7 @@ AVERAGE_EVERY = 4
 class UnetOptions:
     """How the UNet is trained."""
 
-    steps: int = 6000
+    steps: int = 5000
     batch: int = 16
     learning_rate: float = 8e-4
     average_decay: float = 0.99
@@ -46,7 +44,7 @@ def alphas_cumprod() -> torch.Tensor:
 
 
 @torch.no_grad()
-def cache_latents(path: Path, vae: AutoencoderKL, options: UnetOptions) -> None:
+def cache_latents(path: Path, vae: Vae, options: UnetOptions) -> None:
     """Write scaled latents (N, 4, 16, 16) and captions of random subjects, none with a kept-out attribute."""
     if path.exists():
         return
@@ -83,7 +81,7 @@ def draw_batch(cached: dict[str, Any], rng: random.Random, options: UnetOptions)
 
 
 def train_unet(
-    state_path: Path, cached: dict[str, Any], text_encoder: CLIPTextModel, options: UnetOptions
+    state_path: Path, cached: dict[str, Any], text_encoder: TextEncoder, options: UnetOptions
 ) -> Iterator[tuple[int, float]]:
     """Train, going on from `state_path`; yields (step, unweighted loss), saves every two minutes."""
     device = progress.pick_device()
@@ -129,7 +127,7 @@ def train_unet(
         yield step, losses.mean().item()
 
 
-def load_averaged(state_path: Path) -> UNet2DConditionModel:
+def load_averaged(state_path: Path) -> Unet:
     """The UNet with its averaged weights."""
     state = progress.load_state(state_path)
     if state is None:
