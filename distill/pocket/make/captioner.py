@@ -143,7 +143,7 @@ def train(work: Path, steps: int, seed: int) -> Any:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps)
         pixels, tokens = batch(random.Random(f"{seed}/{step}"), vocabulary)
-        loss = loss_of(model, pixels.to(device), tokens.to(device), vocabulary.pad)
+        loss: Any = loss_of(model, pixels.to(device), tokens.to(device), vocabulary.pad)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
