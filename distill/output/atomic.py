@@ -50,6 +50,8 @@ def write(path: Path, data: bytes, *, replace: bool = False) -> None:
 
 def check_writable(folder: Path) -> None:
     """Make `folder` if need be and try a file in it; raises OutputError before any work is lost."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file, not a folder.", "Choose another folder.")
     probe = folder / f".distill-{secrets.token_hex(4)}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
