@@ -29,6 +29,7 @@ class Captioned:
 
     tags: tuple[str, ...]
     trigger: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

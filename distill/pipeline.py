@@ -10,18 +10,21 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
+from distill.captions import tokens
 from distill.captions.backends import open_captioner
 from distill.captions.naming import checked_name, rare_trigger
-from distill.captions.tags import class_of, compose, deduplicated
+from distill.captions.tags import compose, subject_of, tidy
 from distill.events import Captioned, Event, Prepared
 from distill.host import Host
 from distill.image import crops, quality
 from distill.image.loading import load
 from distill.options import CaptionOptions, Options, PictureOptions
-from distill.output import lora_file
+from distill.output.atomic import check_writable
+from distill.output.lora_file import unused_name
 from distill.run import Run
 
 
@@ -30,25 +33,28 @@ def prepare(source: Path | bytes | Image.Image, options: PictureOptions, native_
     picture = load(source)
     resolution_px = options.resolution or native_px
     image = crops.fit(picture.image, resolution_px, options.crop)
-    return Prepared(picture, image, (*picture.notes, *quality.report(picture.image, resolution_px)))
+    return Prepared(picture, image, (*picture.notes, *quality.report(picture.image, resolution_px, options.crop)))
 
 
-def caption(image: Image.Image, options: CaptionOptions) -> list[str]:
-    """Tags proposed for a picture, without trigger. Raises CaptionError."""
-    captioner = open_captioner(options.captioner)
-    try:
+def caption(image: Image.Image, options: CaptionOptions, checkpoint: str) -> list[str]:
+    """Tags proposed for a picture, without trigger; `checkpoint` is the loaded one's name. Raises CaptionError."""
+    # The bundled captioner knows the bundled checkpoint's world, and nothing else.
+    auto = "pocket" if checkpoint == "pocket" else "none"
+    with open_captioner(options.captioner, auto=auto) as captioner:
         return captioner.caption(image)
-    finally:
-        captioner.close()
 
 
-def finish_captions(tags: Sequence[str], image: Image.Image, options: Options, vocabulary: dict[str, int]) -> Captioned:
+def finish_captions(tags: Sequence[str], image: Image.Image, options: Options, tokenizer: Any) -> Captioned:
     """Edited tags -> training tags: trigger and class come first, doubles go. Raises CaptionError."""
-    tags = deduplicated(tags)
     # Seeded by seed and picture, so that doing it again gives the same words and so the same LoRA.
     rng = random.Random(f"{options.train.seed} {hashlib.sha256(image.tobytes()).hexdigest()}")
-    trigger = options.caption.trigger.strip() or rare_trigger(vocabulary, rng)
-    return Captioned(tuple(compose(trigger, class_of(tags), tags)), trigger)
+    trigger = options.caption.trigger.strip() or rare_trigger(tokenizer.get_vocab(), (), rng)
+    subject = subject_of(tidy(tags))
+    final = compose(trigger, subject.class_word, tidy(tags))
+    notes = tokens.notes(final, tokenizer)
+    if subject.several:
+        notes = (*notes, "The captions name more than one person: crop to one, or the LoRA will mix them.")
+    return Captioned(tuple(final), trigger, notes)
 
 
 def distill(
@@ -67,12 +73,12 @@ def distill(
     Raises DistillError; epochs that were saved before stay.
     """
     wished = checked_name(options.output.name) if options.output.name else ""
-    lora_file.check_writable(host.lora_dir)
+    check_writable(host.lora_dir)
     with host.borrow() as models:
         prepared = prepare(source, options.picture, models.native_px)
         yield prepared
-        tags = caption(prepared.image, options.caption) if tags is None else tags
-        captioned = finish_captions(tags, prepared.image, options, models.tokenizer.get_vocab())
+        tags = caption(prepared.image, options.caption, models.name) if tags is None else tags
+        captioned = finish_captions(tags, prepared.image, options, models.tokenizer)
         yield captioned
-        name = lora_file.unused_name(host.lora_dir, wished or captioned.trigger.replace(" ", "_"))
+        name = unused_name(host.lora_dir, wished or captioned.trigger.replace(" ", "_"))
         yield from Run(host.lora_dir, name, models, prepared, captioned, options, now).events(should_stop)

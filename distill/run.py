@@ -150,7 +150,7 @@ class Run:
         return Saved(path, step)
 
     def _prove(self, lora: Lora, data: DataSet) -> None:
-        """Raises OutputError when the LoRA does not change what the model predicts."""
+        """Raises OutputError unless the LoRA changes what the model predicts, to something finite."""
         noisy = data.mean[:1].to(self.models.dtype)
         timestep = torch.tensor([500], device=noisy.device)
         ids = tokenize(self.models.tokenizer, [", ".join(self.captioned.tags)]).to(noisy.device)
@@ -160,6 +160,8 @@ class Run:
             with applied(self.models, [(lora, 1.0)]):
                 states = hidden_states(self.models.text_encoder, ids, self.options.caption.clip_skip)
                 changed = self.models.unet(noisy, timestep, states).sample
+        if not torch.isfinite(changed).all():
+            raise OutputError("The new LoRA breaks the model's answer.", "Lower the learning rate; nothing was saved.")
         if torch.equal(without, changed):
             raise OutputError("The new LoRA changes nothing.", "Raise the learning rate; nothing was saved.")
 
@@ -168,7 +170,8 @@ class Run:
         prompt = ", ".join(self.captioned.tags)
         (width, height), sample = self.prepared.image.size, self.options.sample
         sized = replace(sample, width=sample.width or width, height=sample.height or height, count=1)
-        return generate(self.models, prompt, sized, loras=[(lora, weight)])[0]
+        clip_skip = self.options.caption.clip_skip
+        return generate(self.models, prompt, sized, loras=[(lora, weight)], clip_skip=clip_skip)[0]
 
     def _write_card(self, preview: Image.Image | None) -> None:
         sidecars.write(
@@ -177,6 +180,7 @@ class Run:
             preferred_weight=self.options.output.preferred_weight,
             source=self.prepared.image,
             preview=preview,
+            preview_prompt=self.prompt,
         )
 
 

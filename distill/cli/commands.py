@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from distill.captions.tags import parse
@@ -22,7 +23,8 @@ def demo(arguments: argparse.Namespace) -> int:
 
     arguments.lora_dir = arguments.out
     with interruptible() as should_stop:
-        sheet = run(_host(arguments), arguments.out, should_stop, lambda events: follow(events, as_json=arguments.json))
+        show = partial(follow, as_json=arguments.json)
+        sheet = run(_host(arguments), arguments.out, should_stop, show, arguments.picture)
     say(f"sheet     {sheet}", arguments.json, event="sheet", path=str(sheet))
     return 0
 
@@ -32,7 +34,7 @@ def caption(arguments: argparse.Namespace) -> int:
     options = options_from(arguments)
     # 512 px shows a captioner all that it can use, whatever the picture is trained at later.
     prepared = prepare(arguments.picture, options.picture, native_px=512)
-    tags = propose(prepared.image, options.caption)
+    tags = propose(prepared.image, options.caption, (arguments.checkpoint or CHECKPOINT).stem)
     if arguments.write:
         _write_text(_caption_file(arguments.picture), ", ".join(tags))
     say(", ".join(tags), arguments.json, tags=tags, notes=prepared.notes)

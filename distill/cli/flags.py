@@ -35,13 +35,15 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     demo = _command(commands, "demo", "the whole way on the built-in pocket checkpoint, ending in one picture sheet")
+    demo.add_argument("--picture", type=Path, help="another picture than the bundled portrait")
     demo.add_argument("--out", type=Path, default=Path("distill-demo"), help="folder for the LoRA and the sheet")
     _model_flags(demo, lora_dir=False)
 
     caption = _command(commands, "caption", "propose captions for a picture")
     caption.add_argument("picture", type=Path)
     caption.add_argument("--write", action="store_true", help="write them to PICTURE's .txt, for you to edit")
-    _option_flags(caption, (PictureOptions, CaptionOptions))
+    caption.add_argument("--checkpoint", type=Path, help="what it is for: decides what --captioner auto is")
+    _option_flags(caption, (PictureOptions, CaptionOptions), only=_names(PictureOptions) | {"captioner"})
 
     train = _command(commands, "train", "train a LoRA on one picture")
     train.add_argument("picture", type=Path)

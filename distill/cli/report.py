@@ -63,7 +63,7 @@ def _lines(event: Event) -> list[str]:
         width, height = event.image.size
         return [f"picture   {width} x {height}", *(f"note      {note}" for note in event.notes)]
     if isinstance(event, Captioned):
-        return [f"captions  {', '.join(event.tags)}"]
+        return [f"captions  {', '.join(event.tags)}", *(f"note      {note}" for note in event.notes)]
     if isinstance(event, Saved):
         return [f"saved     {event.path}"]
     if isinstance(event, Done):
