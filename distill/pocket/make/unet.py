@@ -25,7 +25,7 @@ AVERAGE_EVERY = 4
 class UnetOptions:
     """How the UNet is trained."""
 
-    steps: int = 5000
+    steps: int = 3600
     batch: int = 16
     learning_rate: float = 8e-4
     average_decay: float = 0.99
@@ -87,8 +87,9 @@ def train_unet(
     device = progress.pick_device()
     torch.manual_seed(options.seed)
     unet, text_encoder = build_unet().to(device).train(), text_encoder.to(device).eval()
+    fused = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 4)  # on CPUs from there on
     optimizer = torch.optim.AdamW(
-        unet.parameters(), lr=options.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3, fused=True
+        unet.parameters(), lr=options.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3, fused=fused
     )
     average, first = progress.Average(unet, options.average_decay), 0
     if (state := progress.load_state(state_path)) is not None:
