@@ -16,8 +16,9 @@ from PIL import Image
 
 from distill.captions import tokens
 from distill.captions.backends import open_captioner
-from distill.captions.naming import checked_name, rare_trigger
+from distill.captions.naming import checked_name, name_of, rare_trigger
 from distill.captions.tags import compose, subject_of, tidy
+from distill.errors import CaptionError
 from distill.events import Captioned, Event, Prepared
 from distill.host import Host
 from distill.image import crops, quality
@@ -48,7 +49,9 @@ def finish_captions(tags: Sequence[str], image: Image.Image, options: Options, t
     """Edited tags -> training tags: trigger and class come first, doubles go. Raises CaptionError."""
     # Seeded by seed and picture, so that doing it again gives the same words and so the same LoRA.
     rng = random.Random(f"{options.train.seed} {hashlib.sha256(image.tobytes()).hexdigest()}")
-    trigger = options.caption.trigger.strip() or rare_trigger(tokenizer.get_vocab(), (), rng)
+    trigger = options.caption.trigger.strip() or rare_trigger(tokenizer.get_vocab(), rng)
+    if "," in trigger:
+        raise CaptionError(f"The trigger {trigger!r} has a comma.", "Give words only; tags go into the captions.")
     subject = subject_of(tidy(tags))
     final = compose(trigger, subject.class_word, tidy(tags))
     notes = tokens.notes(final, tokenizer)
@@ -80,5 +83,5 @@ def distill(
         tags = caption(prepared.image, options.caption, models.name) if tags is None else tags
         captioned = finish_captions(tags, prepared.image, options, models.tokenizer)
         yield captioned
-        name = unused_name(host.lora_dir, wished or captioned.trigger.replace(" ", "_"))
+        name = unused_name(host.lora_dir, wished or name_of(captioned.trigger))
         yield from Run(host.lora_dir, name, models, prepared, captioned, options, now).events(should_stop)

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from distill.errors import OutputError, PictureError, TrainingError
+from distill.errors import CaptionError, OutputError, PictureError, TrainingError
 from distill.events import Captioned, Done, Prepared, Sampled, Saved
 from distill.options import Options
 from distill.output.applying import applied
@@ -137,6 +137,13 @@ def test_the_trigger_is_two_rare_words_that_follow_picture_and_seed(host, pictur
     assert trigger(picture, 0) == first
     assert trigger(picture, 1) != first
     assert trigger(picture.rotate(180), 0) != first
+
+
+def test_a_trigger_of_ones_own_makes_a_safe_name(host, picture):
+    done = list(distill(host, picture, TAGS, options(preview=False, trigger="my ../dog")))[-1]
+    assert done.path.parent == host.lora_dir
+    with pytest.raises(CaptionError, match="comma"):
+        list(distill(host, picture, TAGS, options(trigger="a, b")))
 
 
 def test_text_encoder_layers_are_saved_too(host, picture):

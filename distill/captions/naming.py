@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 import re
 import unicodedata
-from collections.abc import Collection, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 from distill.captions.words import NAME_STOP_LIST
 from distill.errors import CaptionError
@@ -27,43 +26,17 @@ def rare_words(vocabulary: Mapping[str, int]) -> list[str]:
     return sorted(word for word in words if _PRONOUNCEABLE.fullmatch(word) and word not in NAME_STOP_LIST)
 
 
-def rare_trigger(vocabulary: Mapping[str, int], used: Collection[str], rng: random.Random) -> str:
-    """Two rare words ("fip zor") whose name is not in `used`. Raises CaptionError when there is none."""
+def rare_trigger(vocabulary: Mapping[str, int], rng: random.Random) -> str:
+    """Two rare words ("fip zor"). Raises CaptionError when the vocabulary has none."""
     words = rare_words(vocabulary)
-    taken = {name.casefold() for name in used}
-    for _ in range(1000 if len(words) > 1 else 0):
-        trigger = " ".join(rng.sample(words, 2))
-        if name_of(trigger).casefold() not in taken:
-            return trigger
-    raise CaptionError("No rare words are left to make a name of.", "Give a trigger and a name yourself.")
-
-
-def used_names(folder: Path) -> frozenset[str]:
-    """Stems of all that lies in a folder, LoRAs and what was left of deleted ones (a card, a preview); lowercase.
-
-    A WebUI keeps weights by file name, so a name is never given twice. "name-000001" uses up "name" as well.
-    """
-    if not folder.is_dir():
-        return frozenset()
-    stems = {entry.name.split(".")[0].casefold() for entry in folder.rglob("*") if not entry.name.startswith(".")}
-    return frozenset(stems | {re.sub(r"-\d{6}$", "", stem) for stem in stems})
-
-
-def free_name(name: str, used: Collection[str]) -> str:
-    """The name itself, or with the first of _2, _3 ... that is not in `used`, whatever the case."""
-    taken = {other.casefold() for other in used}
-    candidates = (name if i == 1 else f"{name}_{i}" for i in range(1, len(taken) + 2))
-    return next(candidate for candidate in candidates if candidate.casefold() not in taken)
+    if len(words) < 2:
+        raise CaptionError("This tokenizer has no rare words to make a name of.", "Give a trigger yourself.")
+    return " ".join(rng.sample(words, 2))
 
 
 def name_of(trigger: str) -> str:
     """The file name that goes with a trigger: "fip zor" is fip_zor."""
     return repaired_name("_".join(trigger.split()))
-
-
-def trigger_of(name: str) -> str:
-    """The trigger that goes with a file name: fip_zor is "fip zor"."""
-    return " ".join(name.replace("_", " ").split()).lower()
 
 
 def checked_name(name: str) -> str:

@@ -23,19 +23,21 @@ def follow(events: Iterable[Event], *, as_json: bool) -> Done:
     from tqdm import tqdm
 
     done: Done | None = None
-    with tqdm(total=0, unit="step", disable=as_json, leave=True, file=sys.stderr) as bar:
-        for event in events:
-            if isinstance(event, Step) and not as_json:
-                bar.total = event.total
-                bar.set_postfix_str(f"loss {event.loss:.4f}", refresh=False)
-                bar.update(event.index - bar.n)
-            elif as_json:
-                print(json.dumps(_plain(event), ensure_ascii=False), flush=True)
-            else:
-                for line in _lines(event):
-                    bar.write(line, file=sys.stdout)
-            if isinstance(event, Done):
-                done = event
+    bar: Any = None
+    for event in events:
+        if as_json:
+            print(json.dumps(_plain(event), ensure_ascii=False), flush=True)
+        elif isinstance(event, Step):
+            bar = bar or tqdm(total=event.total, unit="step", file=sys.stderr)
+            bar.set_postfix_str(f"loss {event.loss:.4f}", refresh=False)
+            bar.update()
+        else:
+            if bar is not None and not isinstance(event, Saved):
+                bar.close()
+            for line in _lines(event):
+                tqdm.write(line, file=sys.stdout)
+        if isinstance(event, Done):
+            done = event
     assert done is not None, "the pipeline ends with Done or an error"
     return done
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from distill.captions.naming import (
     checked_name,
-    free_name,
     name_of,
     rare_trigger,
     rare_words,
     repaired_name,
-    trigger_of,
-    used_names,
 )
 from distill.captions.words import NAME_STOP_LIST
 from distill.errors import CaptionError
@@ -30,38 +26,20 @@ def test_rare_words_are_single_tokens(clip_vocabulary: dict[str, int], clip_toke
         assert clip_tokenizer(word, add_special_tokens=False).input_ids == [clip_vocabulary[f"{word}</w>"]]
 
 
-def test_a_trigger_follows_the_seed_and_is_never_a_used_name(clip_vocabulary: dict[str, int]) -> None:
-    first = rare_trigger(clip_vocabulary, (), random.Random(1))
-    assert first == rare_trigger(clip_vocabulary, (), random.Random(1))
+def test_a_trigger_follows_the_seed_and_makes_a_name(clip_vocabulary: dict[str, int]) -> None:
+    first = rare_trigger(clip_vocabulary, random.Random(1))
+    assert first == rare_trigger(clip_vocabulary, random.Random(1))
+    assert first != rare_trigger(clip_vocabulary, random.Random(2))
     assert len(set(first.split())) == 2
     assert checked_name(name_of(first)) == first.replace(" ", "_")
-    assert trigger_of(name_of(first)) == first
-    second = rare_trigger(clip_vocabulary, {name_of(first).upper()}, random.Random(1))
-    assert second != first
 
 
-def test_no_words_left() -> None:
+def test_no_rare_words() -> None:
     few = {"fip</w>": 41_000, "zor</w>": 42_000, "cat</w>": 600}
     assert rare_words(few) == ["fip", "zor"]
-    assert rare_trigger(few, {"zor_fip"}, random.Random(0)) == "fip zor"
-    with pytest.raises(CaptionError, match="No rare words"):
-        rare_trigger(few, {"zor_fip", "FIP_ZOR"}, random.Random(0))
-    with pytest.raises(CaptionError, match="No rare words"):
-        rare_trigger({}, (), random.Random(0))
-
-
-def test_used_names_know_epochs_leftovers_and_subfolders(tmp_path: Path) -> None:
-    (tmp_path / "sub").mkdir()
-    for file in ("Fip_Zor-000003.safetensors", "gone.json", "seen.preview.png", "sub/deep.pt", ".hidden"):
-        (tmp_path / file).touch()
-    assert used_names(tmp_path) >= {"fip_zor", "fip_zor-000003", "gone", "seen", "deep"}
-    assert used_names(tmp_path / "missing") == frozenset()
-
-
-def test_free_name() -> None:
-    assert free_name("ann", {"anna"}) == "ann"
-    assert free_name("Ann", {"ann"}) == "Ann_2"
-    assert free_name("ann", {"ANN", "ann_2"}) == "ann_3"
+    assert set(rare_trigger(few, random.Random(0)).split()) == {"fip", "zor"}
+    with pytest.raises(CaptionError, match="no rare words"):
+        rare_trigger({}, random.Random(0))
 
 
 @pytest.mark.parametrize("name", ["fip_zor", "Ann 2", "赤い髪", "ann.v2", "x", "a" * 100, "anna-maria (1)"])
