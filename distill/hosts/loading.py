@@ -33,7 +33,9 @@ def ldm_vae(file: TensorFile, facts: Facts, device: torch.device, dtype: torch.d
     prefix = VAE if any(name.startswith(VAE) for name in file.entries) else ""
     config = _sizes(file, lambda: vae_config(without(file.shapes, prefix)))
     if config["latent_channels"] != 4:
-        raise CheckpointError(f"{file.path.name} is not SD1.5's VAE: it has {config['latent_channels']} channels.", "")
+        raise CheckpointError(
+            f"{file.path.name} is not SD1.5's VAE: it has {config['latent_channels']} channels.", "Give another."
+        )
     config |= {"sample_size": facts.native_px, "scaling_factor": facts.latent_scale}
     kept = [n for n in _under(file, prefix) if re.match(r"(encoder|decoder|(post_)?quant_conv)\.", n[len(prefix) :])]
     # The prefix is what diffusers' converter looks for.

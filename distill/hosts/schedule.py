@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import torch
 
 
+AGAIN = "Download the folder again."
+
+
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """What the tensors don't tell; the defaults are SD1.5's."""
@@ -62,8 +65,11 @@ def facts_from_folder(folder: Path) -> Facts:
     """Facts from the configs of a diffusers folder; raises CheckpointError when one can't be read."""
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
     unet, vae = read_json(folder / "unet" / "config.json"), read_json(folder / "vae" / "config.json")
+    kind, betas = scheduler.get("prediction_type", "epsilon"), scheduler.get("beta_schedule", "scaled_linear")
+    if kind not in ("epsilon", "v_prediction") or betas != "scaled_linear":
+        raise CheckpointError(f"{folder.name} predicts {kind} on a {betas} schedule.", "Give an SD1.5 folder.")
     return Facts(
-        prediction_type=str(scheduler.get("prediction_type", "epsilon")),
+        prediction_type=kind,
         native_px=8 * int(unet.get("sample_size") or 64),
         latent_scale=float(vae.get("scaling_factor", 0.18215)),
         beta_start=float(scheduler.get("beta_start", 0.00085)),
@@ -77,9 +83,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(f"{path.parent.name}/{path.name} is missing in the diffusers folder.", "") from None
+        raise CheckpointError(f"{path.parent.name}/{path.name} is missing in the diffusers folder.", AGAIN) from None
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} can't be read.", "Download the folder again.") from error
+        raise CheckpointError(f"{path} can't be read.", AGAIN) from error
     if not isinstance(config, dict):
-        raise CheckpointError(f"{path} is not a config.", "Download the folder again.")
+        raise CheckpointError(f"{path} is not a config.", AGAIN)
     return config

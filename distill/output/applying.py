@@ -87,10 +87,10 @@ def _hook(module: nn.Module, layer: LoraLayer, weight: float, models: Models) ->
     scale = weight * layer.alpha / layer.rank
     if isinstance(module, nn.Conv2d):
         down, up = (w if w.ndim == 4 else w[:, :, None, None] for w in (down, up))
-        geometry = {"stride": module.stride, "padding": module.padding, "dilation": module.dilation}
+        geometry: dict[str, Any] = {"stride": module.stride, "padding": module.padding, "dilation": module.dilation}
 
         def through(x: torch.Tensor) -> torch.Tensor:
-            return F.conv2d(F.conv2d(x, down, **geometry), up)  # type: ignore[arg-type]
+            return F.conv2d(F.conv2d(x, down, **geometry), up)
     else:
         down, up = down.flatten(1), up.flatten(1)
 

@@ -106,7 +106,7 @@ def _denoise(
     # Noise from the CPU: the same on every device.
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(1, 4, height // 8, width // 8, generator=generator)
-    latents = noise.to(models.device, models.dtype) * scheduler.init_noise_sigma  # (1, 4, h, w)
+    latents: torch.Tensor = noise.to(models.device, models.dtype) * scheduler.init_noise_sigma  # (1, 4, h, w)
     for i, timestep in enumerate(scheduler.timesteps):
         scaled = scheduler.scale_model_input(latents, timestep)
         out = models.unet(scaled.expand(len(states), -1, -1, -1), timestep, states).sample

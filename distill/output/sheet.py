@@ -35,12 +35,13 @@ def sheet(rows: Sequence[Sequence[Cell]], *, title: str = "", cell_px: int = 256
 
 
 def _fitted(picture: Image.Image, edge_px: int) -> Image.Image:
-    """`picture` in the middle of a square; enlarged ones keep their pixels sharp."""
+    """`picture` in the middle of a square, shrunk or enlarged to fit."""
     scale = edge_px / max(picture.size)
-    size = tuple(max(1, round(n * scale)) for n in picture.size)
+    width, height = (max(1, round(n * scale)) for n in picture.size)
     how = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
     square = Image.new("RGB", (edge_px, edge_px), PAPER)
-    square.paste(picture.convert("RGB").resize(size, how), tuple((edge_px - n) // 2 for n in size))
+    small = picture.convert("RGB").resize((width, height), how)
+    square.paste(small, ((edge_px - width) // 2, (edge_px - height) // 2))
     return square
 
 

@@ -102,6 +102,19 @@ def test_diffusers_folder(tmp_path: Path, parts: Models) -> None:
         assert models.tokenizer("a cat")["input_ids"] == [49406, 320, 2368, 49407]
 
 
+def test_a_folder_that_predicts_something_else(tmp_path: Path, parts: Models) -> None:
+    folder = ldm_file.write_folder(
+        tmp_path / "folder",
+        parts.unet,
+        parts.vae,
+        parts.text_encoder,
+        parts.tokenizer,
+        prediction_type="sample",
+    )
+    with pytest.raises(CheckpointError, match="predicts sample"):
+        Standalone(folder, lora_dir=tmp_path).facts()
+
+
 def abuse(models: Models) -> None:
     """All that a trainer does to modules, and then it is interrupted."""
     from peft import LoraConfig, inject_adapter_in_model
