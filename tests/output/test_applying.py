@@ -89,7 +89,10 @@ def test_a_lora_for_a_wider_model(models: Models) -> None:
 def test_diffusers_loads_the_file_and_changes_the_same(models: Models, tmp_path: Path) -> None:
     """StableDiffusionPipeline.load_lora_weights + fuse_lora: the same weight change within 1e-5."""
     from diffusers import DDIMScheduler, StableDiffusionPipeline
+    from diffusers.utils import USE_PEFT_BACKEND
 
+    if not USE_PEFT_BACKEND:
+        pytest.skip("diffusers' loader does not work with this transformers (A1111's)")
     lora = random_lora(models, places=("attn", "ff.net", "mlp.fc", "self_attn"))
     save(lora, tmp_path / "a.safetensors", precision="fp32")
     pipeline = StableDiffusionPipeline(
