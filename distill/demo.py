@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from distill.events import Captioned, Done, Event
+from distill.events import Captioned, Done, Event, Prepared
 from distill.host import Host
 from distill.options import Options
 from distill.output.atomic import write
@@ -34,23 +34,26 @@ def run(
 ) -> Path:
     """Train on `picture` (else the bundled portrait), draw the sheet; returns its path. Raises DistillError."""
     tags: list[str] = []
+    shown: list[Image.Image] = []
 
     def noted(events: Iterator[Event]) -> Iterator[Event]:
         for event in events:
             if isinstance(event, Captioned):
                 tags.extend(event.tags)
+            if isinstance(event, Prepared):
+                shown.append(event.image)
             yield event
 
     options = Options()
     source = picture or PORTRAIT
     done = follow(noted(distill(host, source, None, options, should_stop=should_stop)))
-    cells = _cells(host, source, done, tags, options)
+    cells = _cells(host, shown[0], done, tags, options)
     path = out / "sheet.png"
     write(path, png(sheet(cells)), replace=True)
     return path
 
 
-def _cells(host: Host, source: Path, done: Done, tags: Sequence[str], options: Options) -> list[list[Cell]]:
+def _cells(host: Host, source: Image.Image, done: Done, tags: Sequence[str], options: Options) -> list[list[Cell]]:
     lora = f"<lora:{done.path.stem}:{{:g}}>"
     words = ", ".join(tags)
     removed = handle(tags)
@@ -61,13 +64,11 @@ def _cells(host: Host, source: Path, done: Done, tags: Sequence[str], options: O
         (f"0.8, no '{removed}'", f"{fewer} {lora.format(0.8)}"),
     ]
     with host.borrow() as models:
-        with Image.open(source) as opened:
-            first = opened.convert("RGB")
         made = [
             (label, generate(models, prompt, replace(options.sample, count=SEEDS), lora_dir=host.lora_dir))
             for label, prompt in columns
         ]
-    return [[("source", first), *((label, images[row]) for label, images in made)] for row in range(SEEDS)]
+    return [[("source", source), *((label, images[row]) for label, images in made)] for row in range(SEEDS)]
 
 
 def handle(tags: Sequence[str]) -> str:

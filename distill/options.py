@@ -44,8 +44,7 @@ def _check(f: Field[Any], kind: type, value: Any) -> None:
     if meta["choices"] and value not in meta["choices"]:
         raise OptionError(f"{label} is {value!r}.", f"Choose one of: {', '.join(meta['choices'])}.")
     ge, le = meta["ge"], meta["le"]
-    is_number = isinstance(value, (int, float))
-    if is_number and not math.isfinite(value):
+    if isinstance(value, (int, float)) and not math.isfinite(value):
         raise OptionError(f"{label} is {value!r}, which is not a number.", "Nothing was started.")
     if (ge is not None and value < ge) or (le is not None and value > le):
         raise OptionError(f"{label} is {value}.", f"Choose a value from {ge} to {le}.")

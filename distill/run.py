@@ -92,9 +92,17 @@ class Run:
         parts = {"unet": self.models.unet}
         if train_options.train_text_encoder:
             parts["text_encoder"] = self.models.text_encoder
-        sizes = {"network_dim": train_options.network_dim, "network_alpha": train_options.network_alpha}
         return [
-            stack.enter_context(attached(module, part, **sizes, generator=generator)) for part, module in parts.items()
+            stack.enter_context(
+                attached(
+                    module,
+                    part,
+                    network_dim=train_options.network_dim,
+                    network_alpha=train_options.network_alpha,
+                    generator=generator,
+                )
+            )
+            for part, module in parts.items()
         ]
 
     def _train(

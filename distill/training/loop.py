@@ -62,7 +62,7 @@ def train(
                 noise_pred = models.unet(noisy_latents, timesteps, states).sample
             loss = F.mse_loss(noise_pred.float(), target)
             # 4. step
-            scaler.scale(loss).backward()
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             _check_finite(loss.item(), index)
             scaler.unscale_(optimizer)
             _clip(adapters, options.max_grad_norm, index, strict=not scaler.is_enabled())
