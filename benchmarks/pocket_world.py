@@ -102,14 +102,16 @@ def main() -> None:
         images = draw(networks, prompts, options.seed, steps=options.steps, cfg_scale=options.cfg_scale)
     if options.sheet:
         write_sheet(options.sheet, images[:48])
-    positive, everything, novel = Tally(), Tally(), 0
-    for a, tags, reading in zip(subjects, captions, judge.read_all(images), strict=True):
+    positive, everything, control, novel = Tally(), Tally(), Tally(), 0
+    for i, (a, tags, reading) in enumerate(zip(subjects, captions, judge.read_all(images), strict=True)):
+        control.add(reading, world.from_tags(captions[(i + 1) % len(captions)]))
         positive.add(reading, world.from_tags(tags))
         everything.add(reading, world.named(a))
         novel += reading["novel"][0] != world.ABSENT
     print(f"{options.pictures} random captions, CFG {options.cfg_scale:g}, {options.steps} steps:\n")
-    print(f"- attributes that the caption names: {positive.share():.1%} as the judge reads them")
-    print(f"- all attributes, absences too: {everything.share():.1%}")
+    print(f"- attributes that the caption names: {positive.share():.2%} as the judge reads them")
+    print(f"- all attributes, absences too: {everything.share():.2%}")
+    print(f"- control, each picture against the next one's caption: {control.share():.1%}")
     print(f"- a kept-out attribute where none was asked for: {novel / options.pictures:.1%}")
     print(f"- judge on held-out renders: {renders.share():.2%}")
     print(f"- judge on VAE reconstructions: {rebuilt.share():.2%}, MSE {error:.4f}\n")

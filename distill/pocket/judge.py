@@ -20,7 +20,7 @@ Reading = dict[str, tuple[str, float]]
 
 
 def build_network() -> torch.nn.Sequential:
-    """(B, 3, 128, 128) in -1..1 -> (B, all values of all attributes) logits; 0.9 M parameters."""
+    """(B, 3, 128, 128) in -1..1 -> (B, all values of all attributes) logits; 0.76 M parameters."""
     from torch import nn
 
     def halve(inputs: int, outputs: int) -> list[nn.Module]:
@@ -47,8 +47,12 @@ def build_network() -> torch.nn.Sequential:
 
 def split_logits(logits: torch.Tensor) -> dict[str, torch.Tensor]:
     """(B, all values) -> attribute -> (B, its values), in the order of `VALUES`."""
-    parts = logits.split([len(values) for values in VALUES.values()], dim=-1)
-    return dict(zip(VALUES, parts, strict=True))
+    parts: dict[str, torch.Tensor] = {}
+    start = 0
+    for name, values in VALUES.items():
+        parts[name] = logits[..., start : start + len(values)]
+        start += len(values)
+    return parts
 
 
 class Judge:

@@ -51,7 +51,8 @@ def through_vae(vae: Vae, pictures: torch.Tensor, noise: float) -> torch.Tensor:
     """uint8 pictures through the VAE, with noise of that share of the latents' spread: uint8."""
     outputs = []
     vae = vae.to(memory_format=torch.channels_last)
-    for chunk in pictures.split(16):
+    for start in range(0, len(pictures), 16):
+        chunk = pictures[start : start + 16]
         with torch.autocast(pictures.device.type, torch.bfloat16):
             latents = vae.encode(chunk.float() / 127.5 - 1).latent_dist.mean
             latents = latents + torch.randn_like(latents) * latents.std() * noise
@@ -105,7 +106,7 @@ def train_judge(state_path: Path, vae: Vae | None, options: JudgeOptions) -> Ite
         ]
         loss = torch.stack(losses).mean()
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         if clock.due() or step + 1 == options.steps:
             state = {"judge": network.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
@@ -126,7 +127,9 @@ def write_judge(state_path: Path, path: Path) -> None:
 def accuracy(network: torch.nn.Module, pictures: torch.Tensor, answers: torch.Tensor) -> dict[str, float]:
     """Share of right answers per attribute on uint8 pictures."""
     network.eval()
-    logits = torch.cat([network(chunk.float() / 127.5 - 1) for chunk in pictures.split(64)])
+    logits = torch.cat(
+        [network(pictures[start : start + 64].float() / 127.5 - 1) for start in range(0, len(pictures), 64)]
+    )
     parts = split_logits(logits)
     return {
         name: (part.argmax(-1) == answers[:, i]).float().mean().item() for i, (name, part) in enumerate(parts.items())

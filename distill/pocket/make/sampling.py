@@ -16,7 +16,7 @@ from distill.pocket.make.vae import SCALE_FACTOR, Vae
 
 def build_scheduler(steps: int) -> Any:
     """SD1.5's schedule as A1111 samples it with DDIM."""
-    scheduler: Any = DDIMScheduler(
+    scheduler: Any = DDIMScheduler(  # type: ignore[no-untyped-call]
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",

@@ -72,7 +72,7 @@ def train_text(state_path: Path, options: TextOptions) -> Iterator[tuple[int, fl
         end_loss, end_right = heads.loss(end_states, whole)
         loss = tag_loss + end_loss
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         if clock.due() or step + 1 == options.steps:

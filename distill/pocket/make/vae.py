@@ -34,7 +34,7 @@ class VaeOptions:
 
 def build_vae() -> Vae:
     """SD1.5's VAE with 64 channels throughout, no extra residual blocks, f=8, 0.9 M parameters."""
-    return AutoencoderKL(
+    return AutoencoderKL(  # type: ignore[no-untyped-call]
         in_channels=3,
         out_channels=3,
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -53,11 +53,6 @@ def _start_as_identity(vae: Vae) -> None:
         if "resnets" in name and name.endswith("conv2"):
             torch.nn.init.zeros_(module.weight)
             torch.nn.init.zeros_(module.bias)
-
-
-def reconstruct(vae: Vae, pictures: torch.Tensor) -> torch.Tensor:
-    """Through the latents' mean and back."""
-    return vae.decode(vae.encode(pictures).latent_dist.mean).sample
 
 
 def train_vae(state_path: Path, options: VaeOptions) -> Iterator[tuple[int, float, float]]:
