@@ -99,7 +99,7 @@ class TrainOptions(Checked):
     )
     network_dim: int = option(16, "Rank", "Size of the LoRA (network_dim).", ge=1, le=320)
     network_alpha: float = option(16.0, "Alpha", "The LoRA's scale is alpha / rank (network_alpha).", ge=0.01, le=320)
-    unet_lr: float = option(5e-4, "UNet learning rate", "Higher learns sooner and overfits sooner.", ge=0, le=1)
+    unet_lr: float = option(1e-3, "UNet learning rate", "Higher learns sooner and overfits sooner.", ge=0, le=1)
     train_text_encoder: bool = option(False, "Train the text encoder", "Teaches the words too; overfits sooner.")
     text_encoder_lr: float = option(
         5e-5, "Text encoder learning rate", "Used when the text encoder is trained.", ge=0, le=1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,11 @@ from distill.options import markdown_table
 from distill.pipeline import caption as propose
 from distill.pipeline import distill, prepare
 from distill.pocket import CHECKPOINT
+
+_AUTO_NOTES = {
+    True: "The bundled captioner knows the pocket world only; for other pictures give --captioner FOLDER with a BLIP.",
+    False: "No captioner is set for this checkpoint: give --captioner FOLDER with a BLIP, or write the tags yourself.",
+}
 
 
 def demo(arguments: argparse.Namespace) -> int:
@@ -34,7 +40,10 @@ def caption(arguments: argparse.Namespace) -> int:
     options = options_from(arguments)
     # 512 px shows a captioner all that it can use, whatever the picture is trained at later.
     prepared = prepare(arguments.picture, options.picture, native_px=512)
-    tags = propose(prepared.image, options.caption, (arguments.checkpoint or CHECKPOINT).stem)
+    checkpoint = (arguments.checkpoint or CHECKPOINT).stem
+    tags = propose(prepared.image, options.caption, checkpoint)
+    if options.caption.captioner == "auto":
+        print(f"distill: {_AUTO_NOTES[checkpoint == CHECKPOINT.stem]}", file=sys.stderr)
     if arguments.write:
         _write_text(_caption_file(arguments.picture), ", ".join(tags))
     say(", ".join(tags), arguments.json, tags=tags, notes=prepared.notes)
