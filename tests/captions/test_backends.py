@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from distill.captions.backends import BACKENDS, POCKET_FOLDER, open_captioner
+from distill.captions.backends import BACKENDS, open_captioner
 from distill.errors import CaptionError
 
 PICTURE = Image.effect_noise((100, 60), 60).convert("RGB")
@@ -42,7 +42,6 @@ def test_listing_the_captioners_loads_none() -> None:
     assert said.stdout.split() == ["False", "False"]
 
 
-@pytest.mark.skipif(not (POCKET_FOLDER / "model.safetensors").exists(), reason="the pocket captioner is not made yet")
 def test_pocket_tags_a_portrait() -> None:
     import random
 
