@@ -31,8 +31,9 @@ def demo(arguments: argparse.Namespace) -> int:
     with interruptible() as should_stop:
         show = partial(follow, as_json=arguments.json)
         sheet = run(_host(arguments), arguments.out, should_stop, show, arguments.picture)
+        interrupted = should_stop()
     say(f"sheet     {sheet}", arguments.json, event="sheet", path=str(sheet))
-    return 0
+    return 130 if interrupted else 0
 
 
 def caption(arguments: argparse.Namespace) -> int:

@@ -11,9 +11,6 @@ import torch
 
 from distill.errors import OutputError
 from distill.output import atomic
-from distill.output.atomic import check_writable
-
-__all__ = ["Lora", "LoraLayer", "check_writable", "kohya_name", "read", "save", "unused_name", "verify"]
 
 PRECISIONS = {"fp16": torch.float16, "fp32": torch.float32}
 PREFIXES = {"unet": "lora_unet_", "text_encoder": "lora_te_"}
