@@ -42,10 +42,12 @@ class Saved:
 
 @dataclass(frozen=True)
 class Sampled:
-    """A picture made with the new LoRA."""
+    """A picture made with the LoRA as it was after `step`; `path` is the file it stands beside."""
 
     image: Image.Image
     prompt: str
+    step: int
+    path: Path | None = None
 
 
 @dataclass(frozen=True)

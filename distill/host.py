@@ -32,15 +32,52 @@ class Models:
     dtype: torch.dtype  # to compute in; float32 on a CPU
 
 
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """What a host would lend now, told without loading anything."""
+
+    name: str  # of the checkpoint; "" when none is chosen
+    problem: str = ""  # why nothing can be trained on it, one sentence with a way out; "" when it can
+    native_px: int = 512
+
+
+class Turn(Protocol):
+    """Our place at the host's own queue: while it lasts, the host does nothing else on the device."""
+
+    def report(self, step: int, total: int, text: str) -> None:
+        """Show progress where the host shows its own."""
+        ...
+
+    def interrupted(self) -> bool:
+        """Whether the person pressed the host's own Interrupt."""
+        ...
+
+
 class Host(Protocol):
-    """Who lends the model and where its LoRAs live."""
+    """Who lends the model, where its LoRAs live and who else wants the device."""
 
     name: str  # for messages: "A1111", "Forge", "stand-alone"
     lora_dir: Path  # where new LoRA files go
+    work_dir: Path  # ours: journals and pictures of jobs
+
+    def loaded(self) -> Loaded:
+        """What `borrow` would lend. Cheap, never raises."""
+        ...
+
+    def turn(self, job_id: str, label: str) -> AbstractContextManager[Turn]:
+        """Wait for the host's own lock and hold it; `job_id` names the task in the host's progress.
+
+        Enter and leave it in one thread, and never inside a generator that may be left hanging.
+        """
+        ...
 
     def borrow(self) -> AbstractContextManager[Models]:
         """The loaded checkpoint with pristine weights; given back bit for bit on every way out.
 
-        Raises CheckpointError when there is none or it is not an SD1.5 text-to-image model.
+        Ask for your turn first. Raises CheckpointError when there is none or it is not an SD1.5 text-to-image model.
         """
+        ...
+
+    def loras_changed(self) -> None:
+        """LoRA files came or went: the host's list should show it. Never raises."""
         ...

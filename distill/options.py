@@ -133,6 +133,9 @@ class SampleOptions(Checked):
     height: int = option(0, "Height", "In pixels, a multiple of 8; 0 takes the checkpoint's own.", ge=0, le=2048)
     count: int = option(1, "Pictures", "How many, on consecutive seeds.", ge=1, le=64)
     sample_seed: int = option(1, "Sample seed", "Same seed, same picture.", ge=0, le=2**32 - 1)
+    sample_every: int = option(
+        1, "Sample every", "Make a quick picture with the LoRA so far each so many epochs; 0 makes none.", ge=0, le=100
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

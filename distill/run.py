@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,19 +13,25 @@ import torch
 from PIL import Image
 
 from distill.captions.tags import shuffled
-from distill.conditioning import hidden_states, tokenize
 from distill.errors import OutputError, TrainingError
 from distill.events import Captioned, Done, Event, Prepared, Sampled, Saved
 from distill.host import Models
 from distill.options import Options
 from distill.output import lora_file, sidecars
-from distill.output.applying import applied
+from distill.output.applying import changes
 from distill.output.lora_file import Lora, LoraLayer, kohya_name
 from distill.output.metadata import metadata
 from distill.output.sampling import generate
-from distill.training.adapter import Adapter, attached
+from distill.training.adapter import Adapter, attached, weighted
 from distill.training.encode import DataSet, caption_variants, encode
 from distill.training.loop import Step, train
+
+QUICK_STEPS = 10
+"""Sampling steps of the pictures made while training, to compare epochs by."""
+
+
+class _Stopped(Exception):
+    """The person stopped while a picture was made."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,11 @@ class Run:
 
     @property
     def prompt(self) -> str:
+        return self._prompt(self.name)
+
+    def _prompt(self, name: str) -> str:
         tags = ", ".join(self.captioned.tags)
-        return f"{tags}, <lora:{self.name}:{self.options.output.preferred_weight:g}>"
+        return f"{tags}, <lora:{name}:{self.options.output.preferred_weight:g}>"
 
     def events(self, should_stop: Callable[[], bool]) -> Iterator[Event]:
         started_at = self.now()
@@ -63,14 +72,16 @@ class Run:
             adapters = self._attach(stack, generator)
             trained = yield from self._train(adapters, data, generator, should_stop, started_at)
         lora = self._lora(trained, self.name, started_at)
-        self._prove(lora, data)
+        changes(self.models, lora, data.mean[:1], ", ".join(self.captioned.tags), self.options.caption.clip_skip)
         saved = self._save(lora, self.name, trained.step)
         yield saved
         preview = None
         if self.options.output.preview and not should_stop():
-            preview = self._preview(lora)
-            yield Sampled(preview, self.prompt)
+            steps, weight = self.options.sample.sample_steps, self.options.output.preferred_weight
+            preview = self._picture(should_stop, sample_steps=steps, loras=[(lora, weight)])
         self._write_card(preview)
+        if preview is not None:
+            yield Sampled(preview, self.prompt, trained.step, sidecars.preview_of(saved.path))
         yield Done(saved.path, self.prompt, trained.step, trained.stopped)
 
     def _data(self) -> DataSet:
@@ -112,7 +123,7 @@ class Run:
         generator: torch.Generator,
         should_stop: Callable[[], bool],
         started_at: datetime,
-    ) -> Generator[Step | Saved, None, _Trained]:
+    ) -> Generator[Step | Saved | Sampled, None, _Trained]:
         options, clip_skip = self.options.train, self.options.caption.clip_skip
         good: _Trained | None = None
         try:
@@ -125,9 +136,7 @@ class Run:
                     return replace(_trained(adapters, step, options.repeats), stopped=stopped)
                 if step.index % options.repeats == 0:
                     good = _trained(adapters, step, options.repeats)
-                    if self.options.output.keep_epochs:
-                        name = f"{self.name}-{good.epoch:06d}"
-                        yield self._save(self._lora(good, name, started_at), name, good.step)
+                    yield from self._epoch(good, adapters, started_at, should_stop)
             return _trained(adapters, step, options.repeats)
         except (TrainingError, MemoryError, RuntimeError) as error:
             reason = _reason(error)
@@ -136,6 +145,24 @@ class Run:
                     f"{reason.message} Nothing was saved; your model is as it was.", reason.hint
                 ) from error
             return replace(good, stopped=f"{reason.message} Epoch {good.epoch} is saved. {reason.hint}")
+
+    def _epoch(
+        self, good: _Trained, adapters: list[Adapter], started_at: datetime, should_stop: Callable[[], bool]
+    ) -> Iterator[Saved | Sampled]:
+        saved = None
+        if self.options.output.keep_epochs:
+            name = f"{self.name}-{good.epoch:06d}"
+            saved = self._save(self._lora(good, name, started_at), name, good.step)
+            yield saved
+        every = self.options.sample.sample_every
+        if every and good.epoch % every == 0:
+            weight = self.options.output.preferred_weight
+            with weighted(adapters, weight):
+                picture = self._picture(should_stop, sample_steps=min(QUICK_STEPS, self.options.sample.sample_steps))
+            if picture is not None:
+                prompt = self.prompt if saved is None else self._prompt(saved.path.stem)
+                path = sidecars.write_preview(saved.path, picture, prompt) if saved else None
+                yield Sampled(picture, prompt, good.step, path)
 
     def _lora(self, trained: _Trained, name: str, started_at: datetime) -> Lora:
         about = metadata(
@@ -157,29 +184,24 @@ class Run:
         lora_file.verify(path, lora)
         return Saved(path, step)
 
-    def _prove(self, lora: Lora, data: DataSet) -> None:
-        """Raises OutputError unless the LoRA changes what the model predicts, to something finite."""
-        noisy = data.mean[:1].to(self.models.dtype)
-        timestep = torch.tensor([500], device=noisy.device)
-        ids = tokenize(self.models.tokenizer, [", ".join(self.captioned.tags)]).to(noisy.device)
-        with torch.no_grad():
-            states = hidden_states(self.models.text_encoder, ids, self.options.caption.clip_skip)
-            without = self.models.unet(noisy, timestep, states).sample
-            with applied(self.models, [(lora, 1.0)]):
-                states = hidden_states(self.models.text_encoder, ids, self.options.caption.clip_skip)
-                changed = self.models.unet(noisy, timestep, states).sample
-        if not torch.isfinite(changed).all():
-            raise OutputError("The new LoRA breaks the model's answer.", "Lower the learning rate; nothing was saved.")
-        if torch.equal(without, changed):
-            raise OutputError("The new LoRA changes nothing.", "Raise the learning rate; nothing was saved.")
-
-    def _preview(self, lora: Lora) -> Image.Image:
-        weight = self.options.output.preferred_weight
-        prompt = ", ".join(self.captioned.tags)
+    def _picture(
+        self, should_stop: Callable[[], bool], *, sample_steps: int, loras: Sequence[tuple[Lora, float]] = ()
+    ) -> Image.Image | None:
+        """What the captions give now; None when it was stopped on the way or failed."""
         (width, height), sample = self.prepared.image.size, self.options.sample
-        sized = replace(sample, width=sample.width or width, height=sample.height or height, count=1)
-        clip_skip = self.options.caption.clip_skip
-        return generate(self.models, prompt, sized, loras=[(lora, weight)], clip_skip=clip_skip)[0]
+        sized = replace(
+            sample, width=sample.width or width, height=sample.height or height, count=1, sample_steps=sample_steps
+        )
+        prompt, clip_skip = ", ".join(self.captioned.tags), self.options.caption.clip_skip
+
+        def on_step(done: int, total: int) -> None:
+            if should_stop():
+                raise _Stopped
+
+        try:
+            return generate(self.models, prompt, sized, loras=loras, clip_skip=clip_skip, on_step=on_step)[0]
+        except (_Stopped, OutputError, MemoryError, torch.cuda.OutOfMemoryError):
+            return None  # a picture is never worth the training
 
     def _write_card(self, preview: Image.Image | None) -> None:
         sidecars.write(

@@ -81,7 +81,7 @@ def files(host):
 def test_one_picture_becomes_a_lora_with_its_files(host, picture):
     events = list(distill(host, picture, TAGS, options()))
     prepared, captioned, done = events[0], events[1], events[-1]
-    assert kinds(events[2:]) == ["Step", "Step", "Saved"] * 2 + ["Step", "Step", "Saved", "Sampled", "Done"]
+    assert kinds(events[2:]) == ["Step", "Step", "Saved", "Sampled"] * 2 + ["Step", "Step", "Saved", "Sampled", "Done"]
     assert isinstance(prepared, Prepared)
     assert prepared.image.size == (64, 64)
     assert isinstance(captioned, Captioned)
@@ -92,7 +92,9 @@ def test_one_picture_becomes_a_lora_with_its_files(host, picture):
         6,
     )
     assert files(host) == [
+        "fip_zor-000001.preview.png",
         "fip_zor-000001.safetensors",
+        "fip_zor-000002.preview.png",
         "fip_zor-000002.safetensors",
         "fip_zor.json",
         "fip_zor.png",
@@ -165,7 +167,7 @@ def test_stopping_keeps_what_is_trained(host, picture):
     done = events[-1]
     assert done.stopped == "Stopped at step 3 of 6."
     assert done.step == 3
-    assert not any(isinstance(event, Sampled) for event in events)
+    assert [event.step for event in events if isinstance(event, Sampled)] == [2]  # of the first epoch only
     assert metadata(done.path)["ss_steps"] == "3"
 
 

@@ -79,5 +79,5 @@ def _plain(event: Event) -> dict[str, Any]:
     if isinstance(event, Prepared):
         return {"event": kind, "size_px": list(event.image.size), "notes": list(event.notes)}
     if isinstance(event, Sampled):
-        return {"event": kind, "prompt": event.prompt}
+        return {"event": kind, "prompt": event.prompt, "step": event.step}
     return {"event": kind} | {k: v if isinstance(v, (int, float, tuple)) else str(v) for k, v in vars(event).items()}

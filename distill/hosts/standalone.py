@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.errors import CheckpointError
-from distill.host import Models
+from distill.host import Loaded, Models, Turn
 from distill.hosts import loading
 from distill.hosts.give_back import checksum, given_back
 from distill.hosts.kinds import context_kind, require_sd15
@@ -30,7 +30,9 @@ class Standalone:
 
     def __init__(self, checkpoint: Path, *, lora_dir: Path, vae: Path | None = None, device: str = "auto") -> None:
         self.checkpoint, self.vae, self.lora_dir = Path(checkpoint), vae and Path(vae), Path(lora_dir)
+        self.work_dir = self.lora_dir / ".distill"
         self._device = device
+        self._turn = threading.Lock()
         self._lent = threading.Lock()
         self._models: Models | None = None
         self._sum = 0
@@ -49,6 +51,24 @@ class Standalone:
         if self.checkpoint.is_dir():
             return facts_from_folder(self.checkpoint)
         return facts_from_yaml(self.checkpoint.with_suffix(".yaml"))
+
+    def loaded(self) -> Loaded:
+        """The checkpoint's name, and what keeps it from being trained on; reads headers only."""
+        name = self.checkpoint.name if self.checkpoint.is_dir() else self.checkpoint.stem
+        try:
+            self.check()
+            return Loaded(name=name, native_px=self.facts().native_px)
+        except CheckpointError as error:
+            return Loaded(name=name, problem=str(error))
+
+    @contextmanager
+    def turn(self, job_id: str, label: str) -> Iterator[Turn]:
+        """One at a time; there is no bar and no Interrupt but the caller's own."""
+        with self._turn:
+            yield _Alone()
+
+    def loras_changed(self) -> None:
+        """Nobody keeps a list."""
 
     @contextmanager
     def borrow(self) -> Iterator[Models]:
@@ -74,6 +94,15 @@ class Standalone:
             self._models = _load(self.checkpoint, self.vae, self.facts(), pick_device(self._device))
             self._sum = checksum(_modules(self._models))
         return self._models
+
+
+class _Alone:
+    def report(self, step: int, total: int, text: str) -> None:
+        """Nowhere to show it."""
+
+    def interrupted(self) -> bool:
+        """Nobody but us."""
+        return False
 
 
 def _modules(models: Models) -> tuple[Any, Any, Any]:

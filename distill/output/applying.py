@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from distill.conditioning import hidden_states, tokenize
 from distill.errors import OutputError
 from distill.host import Models
 from distill.output.lora_file import Lora, LoraLayer, kohya_name
@@ -32,6 +33,23 @@ def applied(models: Models, loras: Sequence[tuple[Lora, float]]) -> Iterator[Non
                 handle = module.register_forward_hook(_hook(module, layer, weight, models))
                 stack.callback(handle.remove)
         yield
+
+
+def changes(models: Models, lora: Lora, latents: torch.Tensor, prompt: str, clip_skip: int) -> None:
+    """Raises OutputError unless `lora` changes what the UNet says of `latents` (1, 4, h, w), to something finite."""
+    noisy = latents.to(models.dtype)
+    timestep = torch.tensor([500], device=noisy.device)
+    ids = tokenize(models.tokenizer, [prompt]).to(noisy.device)
+    with torch.no_grad():
+        states = hidden_states(models.text_encoder, ids, clip_skip)
+        without = models.unet(noisy, timestep, states).sample
+        with applied(models, [(lora, 1.0)]):
+            states = hidden_states(models.text_encoder, ids, clip_skip)
+            changed = models.unet(noisy, timestep, states).sample
+    if not torch.isfinite(changed).all():
+        raise OutputError("The new LoRA breaks the model's answer.", "Lower the learning rate; nothing was saved.")
+    if torch.equal(without, changed):
+        raise OutputError("The new LoRA changes nothing.", "Raise the learning rate; nothing was saved.")
 
 
 def delta(layer: LoraLayer) -> torch.Tensor:

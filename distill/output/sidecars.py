@@ -15,6 +15,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from distill.output import atomic
 
+PREVIEW = ".preview.png"
+
 
 def write(
     lora_path: Path,
@@ -40,12 +42,24 @@ def write(
     if source is not None:
         files[".png"] = png(source)
     if preview is not None:
-        files[".preview.png"] = png(preview, preview_prompt)
+        files[PREVIEW] = png(preview, preview_prompt)
     paths = []
     for ending, data in files.items():
         paths.append(lora_path.with_name(lora_path.stem + ending))
         atomic.write(paths[-1], data, replace=True)  # a card may be written again, unlike the weights
     return paths
+
+
+def write_preview(lora_path: Path, preview: Image.Image, prompt: str) -> Path:
+    """Write only the preview of `lora_path`; returns its path. Raises OutputError."""
+    path = preview_of(lora_path)
+    atomic.write(path, png(preview, prompt), replace=True)
+    return path
+
+
+def preview_of(lora_path: Path) -> Path:
+    """Where the preview of `lora_path` is, if there is one."""
+    return lora_path.with_name(lora_path.stem + PREVIEW)
 
 
 def card(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +73,20 @@ def attached(
     finally:
         _eject(module)
         _restore(module, before)
+
+
+@contextmanager
+def weighted(adapters: Sequence[Adapter], weight: float) -> Iterator[None]:
+    """The LoRA acts at `weight` for the length of a with block, as `<lora:name:weight>` would."""
+    layers = [layer for adapter in adapters for layer in adapter.layers.values()]
+    before = [layer.scaling[_ADAPTER] for layer in layers]
+    try:
+        for layer, scale in zip(layers, before, strict=True):
+            layer.scaling[_ADAPTER] = weight * scale
+        yield
+    finally:
+        for layer, scale in zip(layers, before, strict=True):
+            layer.scaling[_ADAPTER] = scale
 
 
 def _inject(module: nn.Module, part: str, network_dim: int, network_alpha: float) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from distill.errors import TrainingError
-from distill.training.adapter import attached
+from distill.training.adapter import attached, weighted
 from tests.models import tiny
 
 SIZES = {"network_dim": 4, "network_alpha": 2.0}
@@ -87,3 +87,22 @@ def test_the_global_generator_is_left_alone():
 def test_a_module_without_targets_is_refused():
     with pytest.raises(TrainingError, match="Found no layers"):
         attached(nn.Sequential(nn.Linear(2, 2)), "unet", **SIZES, generator=seeded()).__enter__()
+
+
+def test_a_weight_scales_the_lora_and_is_taken_back():
+    unet = tiny.unet()
+    inputs = torch.ones(1, 4, 8, 8), torch.tensor([500]), torch.ones(1, 77, tiny.WIDTH)
+    with (
+        torch.no_grad(),
+        attached(unet, "unet", network_dim=4, network_alpha=4.0, generator=torch.Generator()) as adapter,
+    ):
+        bare = unet(*inputs).sample
+        for weight in adapter.parameters():
+            weight.fill_(0.02)
+        full = unet(*inputs).sample
+        with weighted([adapter], 0.0):
+            assert torch.equal(unet(*inputs).sample, bare)
+        with weighted([adapter], 0.5):
+            assert not torch.equal(unet(*inputs).sample, full)
+        assert torch.equal(unet(*inputs).sample, full)
+        assert not torch.equal(full, bare)
