@@ -6,7 +6,8 @@
 
 `TORCH_COMMAND` replaces how torch is installed, as in A1111: "pip install torch --index-url ..." for your GPU.
 `--venv DIR` and `--constraints FILE`, given first, choose another environment and package set.
-A WebUI runs this file at its start, without arguments and with itself on the path.
+A WebUI runs this file at its start, without arguments and with itself on the path; then it installs only diffusers and
+peft, only where they are missing, and changes nothing that is there.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def main() -> int:
         print(f"Distill needs Python 3.10 or newer; this is {sys.version.split()[0]}.", file=sys.stderr)
         return 1
     if _inside_webui():
-        return 0
+        return _install_beside_webui()
     arguments = _parser().parse_args()
     command = arguments.command
     try:
@@ -52,6 +53,14 @@ def _inside_webui() -> bool:
         return importlib.util.find_spec("modules.launch_utils") is not None
     except ModuleNotFoundError:
         return False
+
+
+def _install_beside_webui() -> int:
+    sys.path.insert(0, str(HERE))
+    from distill.hosts.packages import install
+
+    install()
+    return 0  # whatever came of it: the WebUI starts, and the tab says what is missing
 
 
 def _parser() -> argparse.ArgumentParser:
