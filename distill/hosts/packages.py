@@ -54,7 +54,7 @@ def install() -> str:
 
 def installed_packages() -> dict[str, str]:
     """Name -> version of every distribution that this Python sees."""
-    found = {}
+    found: dict[str, str] = {}
     for distribution in importlib.metadata.distributions():
         name = distribution.metadata["Name"]  # a half-removed package has none
         if name and distribution.version:
