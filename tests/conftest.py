@@ -7,3 +7,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import torch
 
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("webui", "a running WebUI for `-m webui`")
+    group.addoption("--webui-dir", help="the WebUI's folder")
+    group.addoption("--webui-url", help="where it answers, for example http://127.0.0.1:7860")
+    group.addoption("--webui-size", type=int, default=64, help="edge of the pictures to make, in pixels")
