@@ -2,7 +2,7 @@
 
     pytest -m webui tests/webui --webui-dir DIR --webui-url http://127.0.0.1:7860
 
-DIR is the folder of the WebUI (its `models/Lora` is looked at); start it with `--api`. Pictures are made 64 px wide unless
+DIR is the folder of the WebUI (its `models/Lora` is looked at); start it with `--api`. Pictures are 64 px wide unless
 `--webui-size` says otherwise: the pocket checkpoint wants 128.
 """
 
