@@ -6,7 +6,8 @@
     ├── OptionError         an option is out of its range
     ├── CheckpointError     the checkpoint is missing, damaged or of another kind
     ├── TrainingError       training could not start or had to stop
-    └── OutputError         a file could not be written or read back
+    ├── OutputError         a file could not be written or read back
+    └── JobError            there is no such job, or no more jobs are taken
 
 Only the tab, the API and the command line turn them into a toast, a status or an exit code.
 """
@@ -45,3 +46,7 @@ class TrainingError(DistillError):
 
 class OutputError(DistillError):
     """A file could not be written or read back."""
+
+
+class JobError(DistillError):
+    """There is no such job, or no more jobs are taken."""

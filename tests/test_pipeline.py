@@ -1,7 +1,5 @@
 """The whole way on tiny real models: what comes out, and what is left when it ends early."""
 
-from contextlib import contextmanager
-
 import pytest
 import torch
 from PIL import Image
@@ -15,35 +13,10 @@ from distill.output.lora_file import read
 from distill.pipeline import distill
 from distill.training.loop import Step
 from tests.models import tiny
+from tests.models.host import TinyHost
 
 TAGS = ["woman", "red hair", "green eyes", "holding red apple"]
 QUICK = {"repeats": 2, "epochs": 3, "network_dim": 4, "network_alpha": 4.0, "sample_steps": 2, "trigger": "fip zor"}
-
-
-class TinyHost:
-    """A real host with a tiny model, which checks that its weights come back bit for bit."""
-
-    name = "tiny"
-
-    def __init__(self, lora_dir):
-        self.lora_dir = lora_dir
-        self.models = tiny.models()
-        self.lent = 0
-
-    @contextmanager
-    def borrow(self):
-        modules = (self.models.unet, self.models.vae, self.models.text_encoder)
-        before = [{name: p.detach().clone() for name, p in m.named_parameters()} for m in modules]
-        self.lent += 1
-        try:
-            yield self.models
-        finally:
-            self.lent -= 1
-            for module, weights in zip(modules, before):
-                after = dict(module.named_parameters())
-                assert after.keys() == weights.keys()
-                assert all(torch.equal(after[name], weights[name]) for name in weights)
-                assert not any(p.requires_grad for p in after.values())
 
 
 @pytest.fixture

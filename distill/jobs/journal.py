@@ -1,0 +1,204 @@
+"""What outlives the process: one folder for each job, with its picture and a journal that is always whole."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import re
+import shutil
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from distill.errors import OptionError, OutputError
+from distill.jobs.job import STATES, Job, SavedLora
+from distill.options import Options
+from distill.output import atomic
+
+KEPT = 50  # jobs whose folders stay
+SAME_START_S = 5  # clocks are set right while a process runs, so its start seems to move a little
+JOURNAL, PICTURE = "journal.json", "picture.png"
+
+_log = logging.getLogger(__name__)
+_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_DAMAGED = (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A job as its journal has it."""
+
+    job: Job
+    pid: int
+    process_started_s: float  # Unix time
+    dismissed: bool = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process that works, or worked, on it still runs."""
+        return abs(_process_started_s(self.pid) - self.process_started_s) < SAME_START_S
+
+    @property
+    def ended(self) -> Job | None:
+        """The job as it ended; None while another process still works on it."""
+        if not self.job.active:
+            return self.job
+        return None if self.alive else _cut_off(self.job)
+
+
+class Journal:
+    """The folder of one Host's jobs; several processes may share it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def begin(self, job: Job, picture: Image.Image) -> None:
+        """A folder for a new job, in place of the oldest ones. Raises OutputError when it can't be written."""
+        try:
+            (self.folder / job.id).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{self.folder} can't be written: {error.strerror}.", "Free its disk or rights."
+            ) from error
+        atomic.write(self.folder / job.id / PICTURE, _png(picture), replace=True)
+        self.write(job)
+        self._forget_oldest()
+
+    def write(self, job: Job, *, dismissed: bool = False) -> None:
+        """Keep how it stands now. Raises OutputError."""
+        values = {
+            "job": job.as_json(),
+            "lora_dirs": sorted({str(saved.path.parent) for saved in job.saved}),
+            "pid": os.getpid(),
+            "process_started_s": _process_started_s(os.getpid()),
+            "dismissed": dismissed,
+        }
+        atomic.write(self.folder / job.id / JOURNAL, json.dumps(values, indent=1).encode(), replace=True)
+
+    def picture(self, job_id: str) -> Path | None:
+        """The picture that was given."""
+        path = self.folder / job_id / PICTURE
+        return path if _ID.fullmatch(job_id) and path.is_file() else None
+
+    def read(self, job_id: str) -> Entry | None:
+        """One job; None when there is no whole journal of it."""
+        path = self.folder / job_id / JOURNAL
+        if not _ID.fullmatch(job_id) or not path.is_file():
+            return None
+        try:
+            return _entry(json.loads(path.read_text("utf-8")))
+        except _DAMAGED as error:
+            _log.warning("The journal %s is damaged and was left out: %s", path, error)
+            return None
+
+    def entries(self) -> list[Entry]:
+        """All jobs, newest first; damaged journals are left out, with a note in the log."""
+        found = (self.read(folder.name) for folder in self._folders())
+        return sorted((entry for entry in found if entry), key=lambda entry: entry.job.created_at, reverse=True)
+
+    def _folders(self) -> list[Path]:
+        try:
+            return [folder for folder in self.folder.iterdir() if _ID.fullmatch(folder.name) and folder.is_dir()]
+        except OSError:
+            return []
+
+    def _forget_oldest(self) -> None:
+        entries = self.entries()
+        running = {entry.job.id for entry in entries if entry.ended is None}
+        by_age = sorted(self._folders(), key=_changed_s, reverse=True)
+        with contextlib.suppress(OSError):  # another process may tidy up as well
+            for folder in by_age[KEPT:]:
+                if folder.name not in running and {path.name for path in folder.iterdir()} <= {JOURNAL, PICTURE}:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _changed_s(folder: Path) -> float:
+    for path in (folder / JOURNAL, folder):
+        with contextlib.suppress(OSError):
+            return path.stat().st_mtime
+    return 0.0
+
+
+def _png(picture: Image.Image) -> bytes:
+    out = io.BytesIO()
+    plain = picture if picture.mode in ("1", "L", "LA", "P", "RGB", "RGBA") else picture.convert("RGB")
+    plain.save(out, "PNG", compress_level=1)  # nobody waits for the last per cent
+    return out.getvalue()
+
+
+def _entry(values: dict[str, Any]) -> Entry:
+    return Entry(
+        job=_job(values["job"], [Path(folder) for folder in values["lora_dirs"]]),
+        pid=int(values["pid"]),
+        process_started_s=float(values["process_started_s"]),
+        dismissed=bool(values["dismissed"]),
+    )
+
+
+def _job(values: dict[str, Any], lora_dirs: list[Path]) -> Job:
+    known = {f.name: values[f.name] for f in fields(Job)}
+    known |= {name: tuple(values[name]) for name in ("losses", "tags", "notes", "size_px")}
+    known["saved"] = tuple(_saved(entry, lora_dirs) for entry in values["saved"])
+    known["options"] = _options(values["options"])
+    job = Job(**known)
+    texts = (job.name, job.text, job.error, job.hint, job.prompt, job.created_at, *job.tags, *job.notes)
+    numbers = (job.step, job.total, job.seconds, *job.losses)
+    right = all(isinstance(text, str) for text in texts) and all(isinstance(n, int | float) for n in numbers)
+    if not right or job.state not in STATES or not _ID.fullmatch(job.id):
+        raise ValueError("a value is of the wrong kind")
+    return job
+
+
+def _options(values: dict[str, Any]) -> Options:
+    """As they were; the defaults where another version of Distill had other ones."""
+    try:
+        return Options.from_flat(values)
+    except OptionError:
+        return Options()
+
+
+def _saved(values: dict[str, Any], lora_dirs: list[Path]) -> SavedLora:
+    folder = next((f for f in lora_dirs if (f / Path(values["file"]).name).is_file()), lora_dirs[0])
+    preview = folder / Path(values["preview"]).name if values["preview"] else None
+    path = folder / Path(values["file"]).name
+    numbers = {name: int(values[name]) for name in ("step", "epoch", "written_ns")}
+    return SavedLora(path=path, preview=preview, **numbers)
+
+
+def _cut_off(job: Job) -> Job:
+    """A job whose process died: what is left of it."""
+    kept = tuple(
+        replace(saved, preview=saved.preview if saved.preview and saved.preview.is_file() else None)
+        for saved in job.saved
+        if saved.is_there
+    )
+    where = f"at step {job.step} of {job.total}" if job.step else "before the first step"
+    names = ", ".join(saved.path.stem for saved in kept)
+    text = f"The program ended {where}. " + (f"Kept: {names}." if kept else "Nothing had been saved.")
+    return replace(job, state="cut_off", text=text, saved=kept, eta_s=None)
+
+
+@cache
+def _own_start_s() -> float:
+    import psutil
+
+    return float(psutil.Process().create_time())
+
+
+def _process_started_s(pid: int) -> float:
+    """When the process with that number began, as Unix time; negative when there is none."""
+    import psutil
+
+    if pid == os.getpid():
+        return _own_start_s()
+    try:
+        process = psutil.Process(pid)
+        return -1e9 if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
+    except (psutil.Error, ValueError, OverflowError):
+        return -1e9

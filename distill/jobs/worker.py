@@ -1,0 +1,250 @@
+"""The queue and its one thread."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import secrets
+import threading
+import time
+from collections import deque
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from PIL import Image
+
+from distill.captions.naming import checked_name
+from distill.errors import CaptionError, CheckpointError, DistillError, JobError, OutputError
+from distill.host import Host
+from distill.image.loading import load
+from distill.jobs import costs
+from distill.jobs.job import Job, Order
+from distill.jobs.journal import KEPT, Journal
+from distill.jobs.running import Ticket, discarded
+from distill.options import CaptionOptions, Options, PictureOptions
+from distill.output.atomic import check_writable
+from distill.pipeline import caption, prepare
+
+IDLE_S = 60.0  # how long the thread waits for the next job before it ends
+
+_log = logging.getLogger(__name__)
+
+
+class Jobs:
+    """All trainings of this process, one after the other, and what the journals tell of earlier ones."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self._changed = threading.Condition(threading.RLock())
+        self._tickets: dict[str, Ticket] = {}  # in the order of submission
+        self._queue: deque[Ticket] = deque()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._dismissed: set[str] = set()
+
+    def submit(self, order: Order) -> Job:
+        """Queue a training. Raises DistillError for all that can be told at once; then nothing was begun."""
+        loaded = self.host.loaded()
+        if loaded.problem:
+            raise CheckpointError(loaded.problem)
+        if order.options.output.name:
+            checked_name(order.options.output.name)
+        load(order.picture)
+        check_writable(self.host.lora_dir)
+        job = Job(
+            id=f"distill-{secrets.token_hex(6)}",
+            text="Waits for the job before it." if self._is_busy() else "Begins.",
+            checkpoint=loaded.name,
+            total=order.options.train.steps,
+            tags=order.tags or (),
+            notes=order.notes,
+            created_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            options=order.options,
+        )
+        order = replace(order, picture=order.picture.copy())  # the caller may go on to draw on theirs
+        ticket = Ticket(job, order, self.host, self._journal, self._changed)
+        ticket.open_journal(order.picture)
+        self._enqueue(ticket)
+        return ticket.snapshot()
+
+    def get(self, job_id: str) -> Job:
+        """One job, of this process or an earlier one. Raises JobError."""
+        with self._changed:
+            if job_id in self._tickets:
+                return self._tickets[job_id].snapshot()
+        entry = self._journal.read(job_id)
+        if entry is None:
+            raise JobError(f"There is no job {job_id[:64]!r}.", "It may be one of the old ones, which are forgotten.")
+        return entry.ended or entry.job
+
+    def all(self) -> tuple[Job, ...]:
+        """Newest first; ended ones of other processes included, at most 50."""
+        with self._changed:
+            here = {job_id: ticket.snapshot() for job_id, ticket in self._tickets.items()}
+        ended = (entry.ended for entry in self._journal.entries() if entry.job.id not in here)
+        jobs = [*here.values(), *(job for job in ended if job)]
+        return tuple(sorted(jobs, key=lambda job: job.created_at, reverse=True)[:KEPT])
+
+    def latest(self) -> Job | None:
+        """The one at work, else the newest of this process."""
+        with self._changed:
+            tickets = list(self._tickets.values())
+            active = [ticket for ticket in tickets if ticket.job.active]
+            ticket = active[0] if active else tickets[-1] if tickets else None
+            return ticket.snapshot() if ticket else None
+
+    def stop(self, job_id: str) -> Job:
+        """End it and keep what is trained; a job that has ended stays as it is. Raises JobError."""
+        return self._ask(job_id, "stop")
+
+    def discard(self, job_id: str) -> Job:
+        """End it, if it has not ended, and delete the files that it made. Raises JobError."""
+        job = self._ask(job_id, "discard")
+        if job.active or job.state == "discarded":
+            return job
+        job = discarded(job)
+        with self._changed:
+            if job_id in self._tickets:
+                self._tickets[job_id].job = job
+                self._changed.notify_all()
+        self._note(job)
+        self.host.loras_changed()
+        return job
+
+    def wait(self, job_id: str, timeout_s: float) -> Job:
+        """The job when it has ended, or as it is after `timeout_s`. Raises JobError."""
+        until = time.monotonic() + timeout_s
+        with self._changed:
+            while (job := self.get(job_id)).active and (left_s := until - time.monotonic()) > 0:
+                self._changed.wait(left_s)
+            return job
+
+    def picture(self, job_id: str) -> Path | None:
+        """The picture that was given, as PNG; None when it is not kept."""
+        return self._journal.picture(job_id)
+
+    def cut_off(self) -> tuple[Job, ...]:
+        """Jobs whose process died before they ended and that were not dismissed yet, newest first."""
+        entries = [entry for entry in self._journal.entries() if not entry.dismissed]
+        jobs = (entry.ended for entry in entries if entry.job.id not in self._dismissed)
+        return tuple(job for job in jobs if job and job.state == "cut_off")
+
+    def dismiss(self, job_id: str) -> None:
+        """Don't tell of it any more; what was kept stays. Raises JobError."""
+        job = self.get(job_id)
+        self._dismissed.add(job_id)
+        if job.state == "cut_off":
+            self._note(job, dismissed=True)
+
+    def cost(self, options: Options) -> str:
+        """One line: how long a job with these options takes, as measured here, or that it isn't measured yet."""
+        loaded = self.host.loaded()
+        setting = costs.setting_of(options, loaded.name, loaded.native_px)
+        return costs.sentence(options, setting, costs.read(self.host.work_dir))
+
+    def caption(self, picture: Image.Image, options: CaptionOptions) -> list[str]:
+        """Tags proposed for a picture, when the host has time. Raises DistillError."""
+        # 512 px shows a captioner all that it can use, whatever the picture is trained at later.
+        image = prepare(picture, PictureOptions(), native_px=512).image
+        try:
+            with self.host.turn(f"distill-{secrets.token_hex(6)}", "Distill: captions"):
+                return caption(image, options, self.host.loaded().name)
+        except DistillError:
+            raise
+        except Exception as error:
+            _log.exception("The captioner broke")
+            raise CaptionError(
+                f"Unexpected error: {type(error).__name__}: {error}", "Write the captions yourself, or try again."
+            ) from error
+
+    def close(self) -> None:
+        """Take no more jobs; the one at work is stopped and kept, the waiting ones are ended."""
+        with self._changed:
+            self._closed = True
+            for ticket in self._tickets.values():
+                ticket.ask("stop")
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=60)
+
+    @property
+    def _journal(self) -> Journal:
+        return Journal(self.host.work_dir / "jobs")
+
+    def _is_busy(self) -> bool:
+        with self._changed:
+            return any(ticket.job.active for ticket in self._tickets.values())
+
+    def _ask(self, job_id: str, wish: str) -> Job:
+        job = self.get(job_id)
+        with self._changed:
+            ticket = self._tickets.get(job_id)
+        if ticket is not None:
+            ticket.ask(wish)
+            return ticket.snapshot()
+        if job.active:
+            raise JobError("This job belongs to another running program.", "Stop it there.")
+        return job
+
+    def _note(self, job: Job, *, dismissed: bool = False) -> None:
+        try:
+            self._journal.write(job, dismissed=dismissed)
+        except OutputError as error:
+            _log.warning("No journal for %s: %s", job.id, error)
+
+    def _enqueue(self, ticket: Ticket) -> None:
+        with self._changed:
+            if self._closed:
+                raise JobError("No more jobs are taken.", "The program is about to end.")
+            self._tickets[ticket.job.id] = ticket
+            ended = [job_id for job_id, known in self._tickets.items() if not known.job.active]
+            for job_id in ended[: max(0, len(self._tickets) - KEPT)]:
+                del self._tickets[job_id]
+            self._queue.append(ticket)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="distill-jobs", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        while (ticket := self._next()) is not None:
+            try:
+                self._do(ticket)
+            except BaseException as error:  # noqa: BLE001 - whatever a job does, the next one gets its turn
+                ticket.fail(error)
+            ticket.order = None
+            del ticket
+            _free_memory()
+
+    def _next(self) -> Ticket | None:
+        with self._changed:
+            until = time.monotonic() + IDLE_S
+            while not self._queue:
+                left_s = until - time.monotonic()
+                if self._closed or left_s <= 0:
+                    self._thread = None
+                    return None
+                self._changed.wait(left_s)
+            return self._queue.popleft()
+
+    def _do(self, ticket: Ticket) -> None:
+        if not ticket.job.active:
+            return
+        ticket.wait()
+        options = ticket.job.options
+        name = options.output.name or options.caption.trigger or "a LoRA"
+        with self.host.turn(ticket.job.id, f"Distill: {name}") as turn:
+            ending = ticket.run(turn)
+        if ending is not None:
+            ticket.end(ending)
+
+
+def _free_memory() -> None:
+    """Broken runs leave cycles that hold tensors."""
+    gc.collect()
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
