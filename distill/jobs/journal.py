@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +89,13 @@ class Journal:
     def read(self, job_id: str) -> Entry | None:
         """One job; None when there is no whole journal of it."""
         path = self.folder / job_id / JOURNAL
-        if not _ID.fullmatch(job_id) or not path.is_file():
+        if not _ID.fullmatch(job_id):
             return None
         try:
-            return _entry(json.loads(path.read_text("utf-8")))
-        except _DAMAGED as error:
-            _log.warning("The journal %s is damaged and was left out: %s", path, error)
+            about = path.stat()
+        except OSError:
             return None
+        return _read(path, about.st_mtime_ns, about.st_size)
 
     def entries(self) -> list[Entry]:
         """All jobs, newest first; damaged journals are left out, with a note in the log."""
@@ -116,6 +116,16 @@ class Journal:
             for folder in by_age[KEPT:]:
                 if folder.name not in running and {path.name for path in folder.iterdir()} <= {JOURNAL, PICTURE}:
                     shutil.rmtree(folder, ignore_errors=True)
+
+
+@lru_cache(maxsize=4 * KEPT)
+def _read(path: Path, mtime_ns: int, size: int) -> Entry | None:
+    """A journal as it was written then; pages ask each second, and a journal is seldom new."""
+    try:
+        return _entry(json.loads(path.read_text("utf-8")))
+    except _DAMAGED as error:
+        _log.warning("The journal %s is damaged and was left out: %s", path, error)
+        return None
 
 
 def _changed_s(folder: Path) -> float:

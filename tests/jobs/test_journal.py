@@ -24,9 +24,10 @@ import torch; torch.set_num_threads(1)
 from distill.jobs import Jobs
 from tests.jobs.conftest import order
 from tests.models.host import TinyHost
-jobs = Jobs(TinyHost(Path(sys.argv[1])))
+host = TinyHost(Path(sys.argv[1]))
+jobs = Jobs(host)
 job = jobs.submit(order(repeats=3, epochs=100))
-while len(jobs.get(job.id).saved) < 2:
+while len(Jobs(host).get(job.id).saved) < 2:  # as the journal has it
     time.sleep(0.005)
 print(job.id, flush=True)
 jobs.wait(job.id, 60)

@@ -1,0 +1,97 @@
+"""What a program sends: JSON, a picture, captions and options, each checked before anything is done with it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+
+from distill.api.answers import UNUSABLE, Refusal
+from distill.api.policy import Policy
+from distill.captions.backends import BACKENDS
+from distill.captions.tags import parse, tidy
+from distill.errors import CaptionError, PictureError
+from distill.image.addresses import fetch
+from distill.options import Options
+
+_PICTURE_HINT = 'Send it as base64, as a "data:image/...;base64,..." address, or as an https:// address.'
+
+
+async def read_json(request: Request, policy: Policy, known: tuple[str, ...]) -> dict[str, Any]:
+    """The body, an object with only the `known` names. Raises Refusal."""
+    # Other types pass between web sites unasked: a page somewhere could start a training here.
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise Refusal(400, "The body is not JSON.", "Send it with the header Content-Type: application/json.")
+    try:
+        body = json.loads(await _limited(request, policy))
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, f"The body is not JSON: {str(error)[:200]}.") from None
+    if not isinstance(body, dict):
+        raise Refusal(400, "The body is not a JSON object.", 'Send {"picture": ..., ...}.')
+    unknown = sorted(set(body) - set(known))
+    if unknown:
+        raise Refusal(UNUSABLE, f"Unknown: {', '.join(unknown)[:200]}.", f"Known are: {', '.join(known)}.")
+    return body
+
+
+async def _limited(request: Request, policy: Policy) -> bytes:
+    most = (policy.max_picture_mib + 1) * 2**20 * 4 // 3
+    data = bytearray()
+    async for part in request.stream():
+        data += part
+        if len(data) > most:
+            raise Refusal(413, f"The body is larger than {most >> 20} MiB.", "Send a smaller picture.")
+    return bytes(data)
+
+
+def picture_of(value: Any, policy: Policy) -> bytes:
+    """The picture's bytes, which may have to be asked for elsewhere. Raises PictureError, Refusal."""
+    if not isinstance(value, str) or not value.strip():
+        raise PictureError("There is no picture.", _PICTURE_HINT)
+    text = value.strip()
+    if text[:8].lower().startswith(("http://", "https://")):
+        if not policy.allow_url_requests:
+            raise Refusal(403, "Pictures from web addresses are switched off here.", "Send the picture itself.")
+        return fetch(
+            text,
+            forbid_local=policy.forbid_local_requests,
+            max_mib=policy.max_picture_mib,
+            user_agent=policy.user_agent,
+        )
+    if text[:5].lower() == "data:":
+        head, _, text = text.partition(",")
+        if not head.lower().endswith(";base64"):
+            raise PictureError("The data: address is not in base64.", _PICTURE_HINT)
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise PictureError(
+            "The picture is neither base64 nor a web address; paths of the server are not read.", _PICTURE_HINT
+        ) from None
+
+
+def tags_of(value: Any) -> tuple[str, ...] | None:
+    """Tags from "a, b" or ["a", "b"]; None, when none are given, asks the captioner. Raises CaptionError."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return tuple(parse(value))
+    if isinstance(value, list) and all(isinstance(tag, str) for tag in value):
+        return tuple(tidy(value))
+    raise CaptionError("The captions are neither a text nor a list of texts.", 'Send "a, b" or ["a", "b"].')
+
+
+def options_of(value: Any) -> Options:
+    """Options from their flat names. Raises OptionError, CaptionError, Refusal."""
+    if not isinstance(value, Mapping | None):
+        raise Refusal(UNUSABLE, "The options are not an object.", 'Send {"network_dim": 16, ...}.')
+    options = Options.from_flat(value or {})
+    names = ("auto", *(backend.name for backend in BACKENDS))
+    if options.caption.captioner not in names:  # the others are folders of the server
+        raise CaptionError(f"There is no captioner {options.caption.captioner[:100]!r}.", f"Choose {', '.join(names)}.")
+    return options
