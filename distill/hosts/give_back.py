@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +38,18 @@ def given_back(modules: Sequence[torch.nn.Module]) -> Iterator[None]:
 
 def checksum(modules: Sequence[torch.nn.Module]) -> int:
     """A number that changes when any weight does; about half a second for a full-size SD1.5."""
+    return checksum_of(p for module in modules for p in module.parameters())
+
+
+def checksum_of(tensors: Iterable[torch.Tensor]) -> int:
+    """The same of tensors, in their order."""
     import torch
 
     total = 0
-    for i, parameter in enumerate(p for module in modules for p in module.parameters()):
-        bits = parameter.detach().contiguous().view(-1).view(torch.uint8)
+    for i, tensor in enumerate(tensors):
+        bits = tensor.detach().contiguous().view(-1).view(torch.uint8)
+        if bits.storage_offset() % 8:  # a piece of a larger block, which can't be read in eights
+            bits = bits.clone()
         whole = bits[: bits.numel() // 8 * 8].view(torch.int64)
         total += (i + 1) * int(whole.sum())  # wraps around at 64 bits, as wanted
         total += int(bits[bits.numel() // 8 * 8 :].sum())

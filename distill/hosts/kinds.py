@@ -61,7 +61,11 @@ def context_kind(width: int) -> str:
 
 def kind_of(file: TensorFile) -> str:
     """What `file` is, as "an SDXL checkpoint"; "" for SD1.5."""
-    shapes = file.shapes
+    return kind_of_shapes(file.shapes)
+
+
+def kind_of_shapes(shapes: dict[str, tuple[int, ...]]) -> str:
+    """What a model with these tensors is, as "an SDXL checkpoint"; "" for SD1.5. LDM names with their prefixes."""
     for mark, kind in MARKS:
         if any(mark in name for name in shapes):
             return kind

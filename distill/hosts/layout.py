@@ -14,11 +14,6 @@ HEADS = 8  # of the UNet's attention; shapes don't tell, SD1.5 has 8 everywhere
 CLIP_HEAD_WIDTH = 64  # CLIP ViT-L/14's: 768 / 12
 
 
-def without(shapes: Shapes, prefix: str) -> Shapes:
-    """The entries under `prefix`, with it removed."""
-    return {name[len(prefix) :]: shape for name, shape in shapes.items() if name.startswith(prefix)}
-
-
 def unet_config(shapes: Shapes, *, heads: int = HEADS) -> dict[str, Any]:
     """UNet2DConditionModel's config; raises KeyError when a tensor that must be there is missing."""
     levels = _unet_levels(shapes)

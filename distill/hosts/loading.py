@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from distill.errors import CheckpointError
 from distill.hosts.kinds import TEXT, UNET, VAE
-from distill.hosts.layout import clip_config, unet_config, vae_config, without
+from distill.hosts.layout import clip_config, unet_config, vae_config
 from distill.hosts.schedule import Facts, read_json
 from distill.hosts.tensor_file import TensorFile, open_header
 
 if TYPE_CHECKING:
     import torch
+
+    Tensors = dict[str, torch.Tensor]
 
 # SD1.5's VAE on the hub still has the attention names of diffusers < 0.13.
 OLD_ATTENTION = ((".query.", ".to_q."), (".key.", ".to_k."), (".value.", ".to_v."), (".proj_attn.", ".to_out.0."))
@@ -22,36 +24,48 @@ OLD_ATTENTION = ((".query.", ".to_q."), (".key.", ".to_k."), (".value.", ".to_v.
 
 def ldm_unet(file: TensorFile, facts: Facts, device: torch.device, dtype: torch.dtype) -> Any:
     """UNet2DConditionModel from `model.diffusion_model.*`; an EMA copy in the file is left alone, as WebUIs do."""
-    config = _sizes(file, lambda: unet_config(without(file.shapes, UNET), heads=facts.unet_heads))
-    config["sample_size"] = facts.native_px // 8
-    state = _converters().convert_ldm_unet_checkpoint(file.read(_under(file, UNET), device, dtype), config)
-    return assemble(lambda: _diffusers().UNet2DConditionModel(**config), state, f"the UNet of {file.path.name}")
+    return unet_from(_read(file, UNET, device, dtype), facts, file.path.name)
 
 
 def ldm_vae(file: TensorFile, facts: Facts, device: torch.device, dtype: torch.dtype) -> Any:
     """AutoencoderKL from `first_stage_model.*`, or from a VAE file, whose names have no prefix."""
     prefix = VAE if any(name.startswith(VAE) for name in file.entries) else ""
-    config = _sizes(file, lambda: vae_config(without(file.shapes, prefix)))
-    if config["latent_channels"] != 4:
-        raise CheckpointError(
-            f"{file.path.name} is not SD1.5's VAE: it has {config['latent_channels']} channels.", "Give another."
-        )
-    config |= {"sample_size": facts.native_px, "scaling_factor": facts.latent_scale}
-    kept = [n for n in _under(file, prefix) if re.match(r"(encoder|decoder|(post_)?quant_conv)\.", n[len(prefix) :])]
-    # The prefix is what diffusers' converter looks for.
-    tensors = {VAE + name[len(prefix) :]: tensor for name, tensor in file.read(kept, device, dtype).items()}
-    state = _converters().convert_ldm_vae_checkpoint(tensors, config)
-    return assemble(lambda: _diffusers().AutoencoderKL(**config), state, f"the VAE of {file.path.name}")
+    return vae_from(_read(file, prefix, device, dtype), facts, file.path.name)
 
 
 def ldm_text_encoder(file: TensorFile, facts: Facts, device: torch.device, dtype: torch.dtype) -> Any:
     """CLIPTextModel from `cond_stage_model.transformer.*`, with or without `text_model.` in the names."""
-    names = {name: _bare_clip(name[len(TEXT) :]) for name in _under(file, TEXT)}
-    names = {name: bare for name, bare in names.items() if bare.startswith(("embeddings.", "encoder.", "final_layer"))}
-    shapes = {bare: file.entries[name].shape for name, bare in names.items()}
-    config = _sizes(file, lambda: clip_config(shapes, heads=facts.clip_heads))
-    state = {names[name]: tensor for name, tensor in file.read(names, device, dtype).items()}
-    return assemble_clip(config, state, f"the text encoder of {file.path.name}")
+    return text_encoder_from(_read(file, TEXT, device, dtype), facts, file.path.name)
+
+
+def unet_from(tensors: Tensors, facts: Facts, owner: str) -> Any:
+    """UNet2DConditionModel around tensors under LDM names without a prefix; they are shared, not copied."""
+    config = _sizes(owner, lambda: unet_config(_shapes(tensors), heads=facts.unet_heads))
+    config["sample_size"] = facts.native_px // 8
+    # The prefix is what diffusers' converter looks for.
+    state = _converters().convert_ldm_unet_checkpoint({UNET + name: t for name, t in tensors.items()}, config)
+    return assemble(lambda: _diffusers().UNet2DConditionModel(**config), state, f"the UNet of {owner}")
+
+
+def vae_from(tensors: Tensors, facts: Facts, owner: str) -> Any:
+    """AutoencoderKL around tensors under LDM names without a prefix; they are shared, not copied."""
+    tensors = {name: t for name, t in tensors.items() if re.match(r"(encoder|decoder|(post_)?quant_conv)\.", name)}
+    config = _sizes(owner, lambda: vae_config(_shapes(tensors)))
+    if config["latent_channels"] != 4:
+        raise CheckpointError(
+            f"{owner} is not SD1.5's VAE: it has {config['latent_channels']} channels.", "Give another."
+        )
+    config |= {"sample_size": facts.native_px, "scaling_factor": facts.latent_scale}
+    state = _converters().convert_ldm_vae_checkpoint({VAE + name: t for name, t in tensors.items()}, config)
+    return assemble(lambda: _diffusers().AutoencoderKL(**config), state, f"the VAE of {owner}")
+
+
+def text_encoder_from(tensors: Tensors, facts: Facts, owner: str) -> Any:
+    """CLIPTextModel around tensors under CLIP's names without a prefix; they are shared, not copied."""
+    state = {_bare_clip(name): tensor for name, tensor in tensors.items()}
+    state = {name: t for name, t in state.items() if name.startswith(("embeddings.", "encoder.", "final_layer"))}
+    config = _sizes(owner, lambda: clip_config(_shapes(state), heads=facts.clip_heads))
+    return assemble_clip(config, state, f"the text encoder of {owner}")
 
 
 def folder_unet(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
@@ -128,15 +142,21 @@ def _bare_clip(name: str) -> str:
     return name[len("text_model.") :] if name.startswith("text_model.") else name
 
 
-def _under(file: TensorFile, prefix: str) -> list[str]:
-    return [name for name in file.entries if name.startswith(prefix)]
+def _read(file: TensorFile, prefix: str, device: torch.device, dtype: torch.dtype) -> Tensors:
+    # VAE files carry the discriminator of their training as `loss.*`: not worth the memory.
+    names = [name for name in file.entries if name.startswith(prefix) and not name.startswith(prefix + "loss.")]
+    return {name[len(prefix) :]: tensor for name, tensor in file.read(names, device, dtype).items()}
 
 
-def _sizes(file: TensorFile, derive: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _shapes(tensors: Tensors) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _sizes(owner: str, derive: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
         return derive()
     except (KeyError, ValueError, IndexError, StopIteration) as error:
-        raise CheckpointError(f"{file.path.name} is incomplete: {error} is missing.", "Download it again.") from error
+        raise CheckpointError(f"{owner} is incomplete: {error} is missing.", "Download it again.") from error
 
 
 def _part(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

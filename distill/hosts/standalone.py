@@ -140,7 +140,7 @@ def _load(path: Path, vae: Path | None, facts: Facts, device: torch.device) -> M
         unet=unet,
         vae=_load_vae(path, vae, single, facts, device, dtype),
         text_encoder=text_encoder,
-        tokenizer=_tokenizer(path / "tokenizer" if single is None else TOKENIZER),
+        tokenizer=clip_tokenizer(path / "tokenizer" if single is None else TOKENIZER),
         alphas_cumprod=facts.alphas_cumprod(),
         prediction_type=facts.prediction_type,
         latent_scale=facts.latent_scale,
@@ -183,7 +183,8 @@ def _check_folder(folder: Path) -> None:
         raise CheckpointError(f"{folder.name} is {kind or 'made for ' + made_for}, not SD1.5.", "Give an SD1.5 folder.")
 
 
-def _tokenizer(folder: Path) -> Any:
+def clip_tokenizer(folder: Path = TOKENIZER) -> Any:
+    """CLIPTokenizer from a folder; CLIP's own by default. Raises CheckpointError when it can't be read."""
     from transformers import CLIPTokenizer
 
     try:

@@ -134,7 +134,8 @@ def _scheduler(models: Models) -> Any:
 
 
 def _decode(models: Models, latents: torch.Tensor) -> Image.Image:
-    picture = models.vae.decode(latents / models.latent_scale).sample[0]  # (3, H, W) in [-1, 1]
+    own = next(models.vae.parameters()).dtype  # WebUIs may keep the VAE in another precision than the UNet
+    picture = models.vae.decode((latents / models.latent_scale).to(own)).sample[0]  # (3, H, W) in [-1, 1]
     if not picture.isfinite().all():
         raise OutputError("The picture has numbers that are not finite.", "Use a VAE made for half precision.")
     array = (picture.float().clamp(-1, 1) * 127.5 + 127.5).round().byte()
