@@ -83,6 +83,13 @@ def generate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def serve(arguments: argparse.Namespace) -> int:
+    """The tab in a browser."""
+    from distill.cli.serve import serve as run
+
+    return run(arguments)
+
+
 def info(arguments: argparse.Namespace) -> int:
     """What a file is."""
     from distill.hosts.describe import describe

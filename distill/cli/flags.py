@@ -57,6 +57,12 @@ def parser() -> argparse.ArgumentParser:
     _model_flags(generate)
     _option_flags(generate, (CaptionOptions, SampleOptions), only={"clip_skip"} | _names(SampleOptions))
 
+    serve = _command(commands, "serve", "show the Distill tab in a browser, without any WebUI")
+    serve.add_argument("--port", type=int, default=7870)
+    serve.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other computers in, without a password")
+    serve.add_argument("--open", action="store_true", help="open the browser")
+    _model_flags(serve)
+
     info = _command(commands, "info", "say what a LoRA file or a checkpoint is")
     info.add_argument("file", type=Path)
 

@@ -1,0 +1,152 @@
+"""What the tab's buttons do: each asks the jobs or the pipeline, and says it in HTML."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from distill import goals
+from distill.captions import tags as tag_text
+from distill.captions.tokens import READ_TOKENS
+from distill.errors import DistillError
+from distill.image.addresses import fetch
+from distill.image.loading import load
+from distill.jobs import Jobs, Order
+from distill.ui import draft as drafts
+from distill.ui import html, live, options_form
+from distill.ui.prompt import block
+
+SAME = gr.update
+"""Called for a part that stays as it is."""
+
+
+class Handlers:
+    """Bound to the process's jobs; the state of a page is in its gr.State values."""
+
+    def __init__(self, jobs: Jobs, *, may_train: bool = True) -> None:
+        self.jobs, self._may_train = jobs, may_train
+
+    def look(self, picture: Image.Image | None, *values: Any) -> tuple[Any, str]:
+        """A picture came or went -> draft, its notes."""
+        if picture is None:
+            return None, ""
+        try:
+            options = options_form.read(values)
+            draft = drafts.look(picture, options.picture, self.jobs.host.loaded().native_px)
+            return draft, html.notes(draft.prepared.notes)
+        except DistillError as error:
+            return None, html.problem(error.message, error.hint)
+
+    def load(self, url: str) -> tuple[Any, str]:
+        """A picture's address -> the picture, what went wrong."""
+        try:
+            return load(fetch((url or "").strip())).image, ""
+        except DistillError as error:
+            return SAME(), html.problem(error.message, error.hint)
+
+    def recount(self, captions: str, draft: drafts.Draft | None, *values: Any) -> tuple[Any, ...]:
+        """Something was typed or set -> notes, counter, cost, name's placeholder."""
+        try:
+            options = options_form.read(values)
+            fresh = draft and drafts.looked_again(draft, options.picture, self.jobs.host.loaded().native_px)
+            count = drafts.count(captions or "", fresh, options)
+        except DistillError as error:
+            return SAME(), SAME(), html.problem(error.message, error.hint), SAME()
+        noted = SAME() if fresh is draft or not fresh else html.notes(fresh.prepared.notes)
+        first = count.tags[0] if fresh and count.tags else ""
+        counter = html.counter(count.used, READ_TOKENS, first, count.cut, count.notes)
+        named = gr.update(placeholder=count.name or "empty: made from the trigger")
+        return noted, counter, html.cost(self.jobs.cost(options)), named
+
+    def describe(self, picture: Image.Image | None, *values: Any) -> tuple[str, str]:
+        """Ask the captioner -> its proposal, what went wrong."""
+        if picture is None:
+            return "", html.problem("There is no picture yet.", "Choose one first.")
+        try:
+            found = self.jobs.caption(picture, options_form.read(values).caption)
+        except DistillError as error:
+            return "", html.problem(error.message, error.hint)
+        if not found:
+            return "", html.problem("No captioner is set, or it saw nothing.", "Write the captions yourself.")
+        return tag_text.join(found), ""
+
+    def settle(self, captions: str, proposal: str, proposed: str) -> tuple[Any, Any, str]:
+        """Into the box when the person has not written there, else beside it -> captions, box beside, proposed."""
+        if not proposal or proposal == captions:
+            return SAME(), gr.update(visible=False), proposed
+        if (captions or "").strip() in ("", proposed):
+            return proposal, gr.update(visible=False), proposal
+        return SAME(), gr.update(visible=True), proposed
+
+    def use_proposal(self, proposal: str) -> tuple[str, Any, str]:
+        """-> captions, box beside, proposed."""
+        return proposal, gr.update(visible=False), proposal
+
+    def set_goal(self, label: str) -> list[Any]:
+        """-> the goal's help, then the widgets of the options."""
+        goal = goals.goal(label)
+        return [html.cost(goal.help), *options_form.updates(goal.values, options_form.NAMES)]
+
+    def distill(self, picture: Image.Image | None, captions: str, *values: Any) -> str:
+        """Order a LoRA -> what went wrong."""
+        if picture is None:
+            return html.problem("There is no picture yet.", "Choose one first; nothing was started.")
+        tags = tuple(tag_text.parse(captions or ""))
+        try:
+            self.jobs.submit(Order(picture=picture, tags=tags or None, options=options_form.read(values)))
+        except DistillError as error:
+            return html.problem(error.message, error.hint)
+        return ""
+
+    def stop(self) -> str:
+        """Keep what is trained -> what went wrong."""
+        return self._end(self.jobs.stop)
+
+    def discard(self) -> str:
+        """Delete the job's files -> what went wrong."""
+        return self._end(self.jobs.discard)
+
+    def _end(self, how: Any) -> str:
+        job = self.jobs.latest()
+        try:
+            if job and job.active:
+                how(job.id)
+        except DistillError as error:
+            return html.problem(error.message, error.hint)
+        return ""
+
+    def dismiss(self) -> None:
+        """Cut-off jobs were read."""
+        for job in self.jobs.cut_off():
+            self.jobs.dismiss(job.id)
+
+    def tick(self, shown: dict[str, str]) -> list[Any]:
+        """-> shown, state, then the parts in the order of `TICK_PARTS`; only what changed is sent."""
+        now = live.parts(self.jobs)
+        marks = live.marks(now)
+
+        def fresh(name: str) -> bool:
+            return shown.get(name) != marks[name]
+
+        sent = [now[name] if fresh(name) else SAME() for name in ("status", "loss", "strip", "checkpoint", "cut_off")]
+        go = gr.update(interactive=now["ready"] and self._may_train) if fresh("ready") else SAME()
+        state = html.state({**now["state"], "tick": time.time()})
+        return [marks, state, *sent, go, *self._ending(now["ended"] and fresh("ended"))]
+
+    def _ending(self, is_new: bool) -> Sequence[Any]:
+        """chosen, weight, prompt of a job that has just ended."""
+        job = self.jobs.latest()
+        if not is_new or not job:
+            return SAME(), SAME(), SAME()
+        weight = job.options.output.preferred_weight
+        return live.chosen(job), weight, block(job, live.chosen(job), weight)
+
+    def call(self, chosen: str, weight: float) -> Any:
+        """Another epoch or weight -> the prompt."""
+        job = self.jobs.latest()
+        words = block(job, chosen or live.chosen(job), weight) if job else ""
+        return words or SAME()

@@ -1,0 +1,115 @@
+"""The HTML of the tab's texts and pictures, from plain values; everything of a person's is escaped."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from html import escape
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+THUMBNAIL_PX = 256
+
+
+def notes(sentences: Iterable[str]) -> str:
+    """A quiet list under the picture; "" without any."""
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    return f'<ul class="distill-notes">{items}</ul>' if items else ""
+
+
+def problem(message: str, hint: str = "") -> str:
+    """What went wrong and what to do, announced to screen readers; "" for nothing."""
+    if not message:
+        return ""
+    more = f" <span>{escape(hint)}</span>" if hint else ""
+    return f'<div class="distill-problem" role="alert"><b>{escape(message)}</b>{more}</div>'
+
+
+def banner(sentence: str) -> str:
+    """On top of the tab, when something is missing."""
+    return problem(sentence) if sentence else ""
+
+
+def checkpoint(name: str, trouble: str) -> str:
+    """What would be trained on, or why nothing can be."""
+    if trouble:
+        return problem(trouble)
+    return f'<span class="distill-quiet">Trains on</span> <b>{escape(name)}</b>'
+
+
+def counter(used: int, limit: int, first: str, cut: str, remarks: Sequence[str]) -> str:
+    """Tokens used; `first` is the tag that Distill itself puts in front, `cut` the first that is not read."""
+    state = " distill-over" if used > limit else ""
+    return (
+        f'<div class="distill-counter{state}" data-first="{escape(first)}" data-cut="{escape(cut)}">'
+        f"<span>{used} / {limit} tokens</span></div>{notes(remarks)}"
+    )
+
+
+def cost(line: str) -> str:
+    """One line under the button."""
+    return f'<span class="distill-quiet">{escape(line)}</span>'
+
+
+def status(headline: str, details: Iterable[str]) -> str:
+    """What goes on now."""
+    said = "".join(f"<span>{escape(detail)}</span>" for detail in details if detail)
+    return f'<div class="distill-status"><b>{escape(headline)}</b>{said}</div>'
+
+
+def cut_off(sentences: Sequence[str]) -> str:
+    """Jobs that a killed process left behind."""
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    return f'<ul class="distill-cutoff">{items}</ul>' if items else ""
+
+
+def state(values: Mapping[str, Any]) -> str:
+    """What javascript/distill.js reads; it is never seen."""
+    return f'<div data-distill="{escape(json.dumps(values))}"></div>'
+
+
+def strip(tiles: Sequence[tuple[str, str, Path | None]], chosen: str) -> str:
+    """The epochs as pictures to choose from; a tile is (LoRA's file name, what is under it, its picture)."""
+    return (
+        f'<div class="distill-strip" role="radiogroup" aria-label="Epoch to use">{"".join(map(_tile, tiles))}</div>'
+        f'<div hidden data-chosen="{escape(chosen)}"></div>'
+        if tiles
+        else ""
+    )
+
+
+def _tile(tile: tuple[str, str, Path | None]) -> str:
+    stem, under, picture = tile
+    source = thumbnail(picture, picture.stat().st_mtime_ns) if picture and picture.is_file() else ""
+    shown = f'<img src="{source}" alt="">' if source else '<i aria-hidden="true">no picture</i>'
+    return (
+        f'<button type="button" role="radio" aria-checked="false" data-lora="{escape(stem)}" title="{escape(stem)}">'
+        f"{shown}<span>{escape(under)}</span></button>"
+    )
+
+
+@lru_cache(maxsize=256)
+def thumbnail(picture: Path, changed_at: int) -> str:
+    """A small copy as a data URI; "" when the file can't be read. `changed_at` keeps an old copy from being shown."""
+    from PIL import Image
+
+    try:
+        with Image.open(picture) as image:
+            small = image.convert("RGB")
+    except (OSError, ValueError, SyntaxError):
+        return ""
+    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    data = BytesIO()
+    small.save(data, "WEBP", quality=85)
+    return f"data:image/webp;base64,{base64.b64encode(data.getvalue()).decode()}"
+
+
+def choices(names: Sequence[str]) -> str:
+    """LoRA names to put into a prompt by a click."""
+    if not names:
+        return '<span class="distill-quiet">No LoRA yet. Train one in the Distill tab.</span>'
+    made = "".join(f'<button type="button" data-insert="{escape(name)}">{escape(name)}</button>' for name in names)
+    return f'<div class="distill-library" role="group" aria-label="LoRAs">{made}</div>'

@@ -1,0 +1,68 @@
+"""The Distill tab: drawn by panels.py, brought to life by handlers.py, connected here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from distill.jobs import Jobs
+from distill.ui import panels
+from distill.ui.gradio_compat import LIVE, SLOW
+from distill.ui.handlers import Handlers
+from distill.ui.panels import Page
+from distill.ui.surroundings import Surroundings
+
+
+def build(jobs: Jobs, surroundings: Surroundings) -> gr.Blocks:
+    """The tab, for a WebUI to embed or a page of our own; javascript/distill.js and style.css belong to it."""
+    tab: gr.Blocks
+    with gr.Blocks(analytics_enabled=False) as tab:
+        page = panels.draw(surroundings)
+        does = Handlers(jobs, may_train=not surroundings.banner)
+        _connect_draft(page, does)
+        _connect_job(page, does)
+        surroundings.bind_picture(page.picture, page.last)
+        for name in surroundings.tabs:
+            if name != "txt2img":
+                surroundings.send_picture(page.parts[f"use_{name}"], name, page.picture)
+    return tab
+
+
+def _connect_draft(page: Page, does: Handlers) -> None:
+    looked = {"fn": does.look, "inputs": [page.picture, *page.widgets], "outputs": [page.draft, page.notes]}
+    counted: dict[str, Any] = {
+        "fn": does.recount,
+        "inputs": [page.captions, page.draft, *page.widgets],
+        "outputs": [page.notes, page.counter, page.cost, page.options["name"]],
+        **LIVE,
+    }
+    page.picture.change(**looked, **LIVE).then(**counted)
+    page.recount.click(**counted)
+    loading = {"fn": does.load, "inputs": [page.url], "outputs": [page.picture, page.message]}
+    page.load.click(**loading, **SLOW)
+    page.url.submit(**loading, **SLOW)
+    boxes = [page.captions, page.proposal_box, page.proposed]
+    page.describe.click(does.describe, [page.picture, *page.widgets], [page.proposal, page.message], **SLOW).then(
+        does.settle, [page.captions, page.proposal, page.proposed], boxes, **LIVE
+    ).then(**counted)
+    page.use_proposal.click(does.use_proposal, [page.proposal], boxes, **LIVE).then(**counted)
+    page.goal.input(does.set_goal, [page.goal], [page.goal_help, *page.widgets], **LIVE).then(**counted)
+
+
+def _connect_job(page: Page, does: Handlers) -> None:
+    parts = [page.state, page.status, page.loss, page.strip, page.checkpoint, page.cut_off, page.go]
+    ticked: dict[str, Any] = {
+        "fn": does.tick,
+        "inputs": [page.shown],
+        "outputs": [page.shown, *parts, page.chosen, page.weight, page.prompt],
+        **LIVE,
+    }
+    page.tick.click(**ticked)
+    page.go.click(does.distill, [page.picture, page.captions, *page.widgets], [page.message], **LIVE).then(**ticked)
+    page.stop.click(does.stop, None, [page.message], **LIVE).then(**ticked)
+    page.discard.click(does.discard, None, [page.message], **LIVE).then(**ticked)
+    page.dismiss.click(does.dismiss, None, None, **LIVE).then(**ticked)
+    called: dict[str, Any] = {"inputs": [page.chosen, page.weight], "outputs": [page.prompt], **LIVE}
+    page.chosen.change(does.call, **called)
+    page.weight.change(does.call, **called)

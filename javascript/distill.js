@@ -1,0 +1,389 @@
+// The browser's part of the Distill tab. The page holds all values; this file presses hidden buttons at the right
+// moment, draws what gradio has no component for (chips, bar), and hands prompts to the other tabs.
+(function () {
+    "use strict";
+
+    if (window.distill) return; // loaded twice, by a page that was built again
+
+    const ACTIVE_MS = 1000, IDLE_MS = 5000, BEAT_MS = 250, TYPING_MS = 350, GIVE_UP_MS = 10000;
+
+    /* ---- the page ---- */
+
+    const app = () => (typeof window.gradioApp === "function" ? window.gradioApp() : document);
+    const one = (selector) => app().querySelector(selector);
+    const press = (id) => one(`#${id}`)?.click();
+    const field = (id) => one(`#${id} textarea`) || one(`#${id} input`);
+
+    // The WebUI's own table of translations, where there is one.
+    function say(text, values = {}) {
+        const said = (window.localization && window.localization[text]) || text;
+        return said.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+    }
+
+    function write(target, value) {
+        if (!target || target.value === String(value)) return;
+        target.value = value;
+        if (typeof window.updateInput === "function") window.updateInput(target);
+        else target.dispatchEvent(new Event("input", {bubbles: true}));
+    }
+
+    function make(tag, attributes = {}, ...children) {
+        const element = document.createElement(tag);
+        for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+        element.append(...children);
+        return element;
+    }
+
+    /* ---- what the server says: one element with JSON in an attribute ---- */
+
+    let state = {state: "idle", active: false};
+    let heard = "";
+    let askedAt = 0, waiting = false, patience = 1;
+
+    function listen() {
+        const said = one("#distill_state [data-distill]")?.dataset.distill;
+        if (!said || said === heard) return;
+        heard = said;
+        waiting = false;
+        patience = 1;
+        const before = state;
+        state = JSON.parse(said);
+        show(before);
+    }
+
+    function show(before) {
+        const root = one("#distill_root");
+        root.dataset.state = state.state;
+        root.toggleAttribute("data-active", Boolean(state.active));
+        root.toggleAttribute("data-cut-off", Boolean(state.cutOff));
+        root.toggleAttribute("data-saved", Boolean(state.saved));
+        bar();
+        announce(before);
+        if (state.active && state.job !== before.job && before.tick) bringIntoView("#distill_job");
+        if (before.active && !state.active && before.job === state.job) {
+            if (state.saved) refreshCards();
+            bringIntoView("#distill_job");
+        }
+    }
+
+    function bringIntoView(selector) {
+        const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+        setTimeout(() => one(selector)?.scrollIntoView({block: "nearest", behavior: calm ? "auto" : "smooth"}), 150);
+    }
+
+    // A screen reader hears beginnings, tenths and ends, not every step.
+    function announce(before) {
+        const live = one("[data-live]");
+        if (!live) return;
+        const tenth = (s) => (s.total ? Math.floor(10 * s.step / s.total) : 0);
+        if (before.state !== state.state || before.job !== state.job || tenth(before) !== tenth(state)) {
+            live.textContent = state.text || "";
+        }
+    }
+
+    function tick() {
+        const root = one("#distill_root");
+        if (document.hidden || !root || root.offsetParent === null) return;
+        const since = Date.now() - askedAt;
+        if (waiting ? since < GIVE_UP_MS * patience : since < (state.active ? ACTIVE_MS : IDLE_MS)) return;
+        if (waiting) patience = Math.min(6, 2 * patience); // the server is away: ask less and less often
+        askedAt = Date.now();
+        waiting = true;
+        press("distill_tick");
+    }
+
+    /* ---- the bar: the WebUI's own, or ours ---- */
+
+    let barOf = "";
+
+    function bar() {
+        const inner = one("#distill_progress [data-bar]");
+        if (!inner) return;
+        if (typeof window.requestProgress === "function") {
+            if (!state.active || barOf === state.task) return;
+            barOf = state.task;
+            const again = () => setTimeout(() => { barOf = ""; }, 1000); // it gives up on a job that waits long
+            window.requestProgress(state.task, inner, null, again);
+            return;
+        }
+        if (!state.active) return inner.replaceChildren();
+        const share = state.total ? state.step / state.total : 0;
+        let fill = inner.querySelector(".distill-bar-fill");
+        if (!fill) {
+            fill = make("div", {class: "distill-bar-fill"});
+            inner.replaceChildren(make("div", {class: "distill-bar", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100}, fill));
+        }
+        fill.style.width = `${100 * share}%`;
+        fill.parentElement.setAttribute("aria-valuenow", Math.round(100 * share));
+        fill.parentElement.setAttribute("aria-label", say("Training"));
+        fill.parentElement.classList.toggle("distill-bar-waits", !state.step);
+    }
+
+    /* ---- captions as chips: the textbox stays the truth ---- */
+
+    let chipsOf = null;
+
+    const parseTags = (text) => text.split(/[,\n\r，、]+/).map((tag) => tag.trim()).filter(Boolean);
+    const plain = (tag) => tag.toLowerCase().replace(/[\s_]+/g, " ").trim();
+
+    function chips() {
+        const box = field("distill_captions"), holder = one("#distill_chips");
+        const counter = one("#distill_counter [data-first]");
+        if (!box || !holder) return;
+        const first = counter?.dataset.first || "", cut = counter?.dataset.cut || "";
+        const of = JSON.stringify([box.value, first, cut]);
+        if (of === chipsOf && holder.querySelector(".distill-chips")) return;
+        chipsOf = of;
+        const tags = parseTags(box.value);
+        const cutFrom = cut ? tags.findIndex((tag) => plain(tag) === plain(cut)) : -1;
+        const made = tags.map((tag, i) => chip(tag, i, cutFrom >= 0 && i >= cutFrom))
+            .filter((_, i) => !first.endsWith(` ${plain(tags[i])}`)); // the class is in front already
+        if (first) {
+            const why = say("Trigger and class: always first");
+            made.unshift(make("li", {class: "distill-chip distill-chip-first", title: why}, first));
+        }
+        const list = make("ul", {class: "distill-chips", "aria-label": say("Captions")}, ...made);
+        (holder.querySelector(".prose") || holder).replaceChildren(list);
+    }
+
+    function chip(tag, index, isCut) {
+        const remove = make("button", {type: "button", "data-remove": index, "aria-label": say("Remove {tag}", {tag}), title: say("Remove {tag}", {tag})}, "×");
+        const item = make("li", {class: isCut ? "distill-chip distill-chip-cut" : "distill-chip"}, tag, remove);
+        if (isCut) item.title = say("Beyond what the model reads");
+        return item;
+    }
+
+    function removeChip(index) {
+        const box = field("distill_captions");
+        const tags = parseTags(box.value);
+        tags.splice(index, 1);
+        write(box, tags.join(", "));
+        chips();
+        const left = app().querySelectorAll("#distill_chips [data-remove]");
+        (left[Math.min(index, left.length - 1)] || box).focus(); // the keyboard stays where it was
+        recountSoon();
+    }
+
+    /* ---- counting again when something was typed or set ---- */
+
+    let typing = 0;
+
+    function recountSoon() {
+        clearTimeout(typing);
+        typing = setTimeout(() => press("distill_recount"), TYPING_MS);
+    }
+
+    function onChanged(event) {
+        const target = event.target;
+        if (target.closest?.("[data-library], #txt2img_panel")) return;
+        if (target.type === "file" || !target.closest?.("#distill_right, #distill_settings")) return;
+        recountSoon();
+    }
+
+    /* ---- the filmstrip ---- */
+
+    function choose(lora) {
+        write(field("distill_chosen"), lora);
+        mark();
+    }
+
+    function mark() {
+        const tiles = [...app().querySelectorAll("#distill_strip [data-lora]")];
+        if (!tiles.length) return;
+        const chosen = field("distill_chosen")?.value;
+        const fallback = one("#distill_strip [data-chosen]")?.dataset.chosen;
+        const of = tiles.some((tile) => tile.dataset.lora === chosen) ? chosen : fallback;
+        for (const tile of tiles) {
+            const isChosen = tile.dataset.lora === of;
+            if (tile.getAttribute("aria-checked") !== String(isChosen)) tile.setAttribute("aria-checked", isChosen);
+            tile.tabIndex = isChosen ? 0 : -1;
+        }
+    }
+
+    function onStripKey(event) {
+        const tile = event.target.closest?.("#distill_strip [data-lora]");
+        const way = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1}[event.key];
+        if (!tile || !way) return;
+        event.preventDefault();
+        const tiles = [...app().querySelectorAll("#distill_strip [data-lora]")];
+        const next = tiles[(tiles.indexOf(tile) + way + tiles.length) % tiles.length];
+        choose(next.dataset.lora);
+        next.focus();
+    }
+
+    /* ---- into the other tabs ---- */
+
+    const TABS = {txt2img: "txt2img", img2img: "img2img", inpaint: "img2img"}; // inpaint has img2img's prompt
+    const memory = (name) => `distill.block.${name}`;
+
+    function remembered(name) {
+        try { return localStorage.getItem(memory(name)) || ""; } catch { return ""; }
+    }
+
+    function remember(name, block) {
+        try { localStorage.setItem(memory(name), block); } catch { /* private window: we then append once more */ }
+    }
+
+    // The person's text with our block: in place of our earlier one, else behind what they wrote.
+    function merged(text, earlier, block) {
+        if (earlier && text.includes(earlier)) return text.split(earlier).join(block);
+        const tag = earlier.match(/<lora:[^:<>]+/)?.[0];
+        if (tag) {
+            const ours = new RegExp(`\\s*,?\\s*${tag.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}(:[^<>]*)?>`, "g");
+            text = text.replace(ours, "").replace(/^\s*,\s*/, "");
+        }
+        const before = text.replace(/[\s,]+$/, "");
+        return before ? `${before}, ${block}` : block;
+    }
+
+    function setSize(name, width, height) {
+        for (const [side, value] of [["width", width], ["height", height]]) {
+            if (value) app().querySelectorAll(`#${name}_${side} input`).forEach((input) => write(input, value));
+        }
+    }
+
+    function distillUse(tab, block, width, height) {
+        const name = TABS[tab] || tab;
+        const box = one(`#${name}_prompt textarea`);
+        if (!box || !block) return;
+        write(box, merged(box.value, remembered(name), block));
+        remember(name, block);
+        setSize(name, width, height);
+        // A WebUI that takes our picture sets its own size when the picture arrives; the size of training comes last.
+        if (tab === "img2img") [700, 1500, 2500].forEach((ms) => setTimeout(() => setSize(name, width, height), ms));
+        const go = window[`switch_to_${tab}`];
+        if (typeof go === "function") go();
+        else openTab(tab);
+        refreshCards();
+    }
+
+    function refreshCards() {
+        press("txt2img_lora_extra_refresh");
+        press("img2img_lora_extra_refresh");
+    }
+
+    function openTab(title) {
+        const wanted = [title, say(title)];
+        const named = [...app().querySelectorAll("#tabs button")].filter((button) => wanted.includes(button.textContent.trim()));
+        (named.find((button) => button.getAttribute("role") === "tab") || named[0])?.click();
+    }
+
+    // What a WebUI's "Distill this" buttons send to the server: the chosen picture of the gallery, else its first.
+    function distillPick(gallery) {
+        const pictures = gallery || [];
+        const thumbnails = (id) => [...app().querySelectorAll(`#${id} .thumbnail-item.thumbnail-small`)];
+        const seen = ["txt2img_gallery", "img2img_gallery"].map(thumbnails);
+        const found = seen.find((items) => items.some((item) => item.offsetParent)) || seen[0];
+        const chosen = found.findIndex((item) => item.classList.contains("selected"));
+        const hasGrid = pictures.length > 2 && window.opts?.return_grid;
+        const index = chosen >= 0 && chosen < pictures.length ? chosen : hasGrid ? 1 : 0;
+        if (pictures.length) window.switch_to_distill();
+        return window.extract_image_from_gallery(pictures.slice(index, index + 1)); // in the shape of this WebUI
+    }
+
+    /* ---- a picture from the clipboard, where the WebUI does not take it itself ---- */
+
+    async function onPaste(event) {
+        const file = [...(event.clipboardData?.files || [])].find((item) => item.type.startsWith("image/"));
+        const picture = one("#distill_picture");
+        if (!file || !picture || picture.offsetParent === null || typeof window.dropReplaceImage === "function") return;
+        event.preventDefault();
+        let input = picture.querySelector("input[type=file]");
+        if (!input) {
+            picture.querySelector("button[aria-label='Clear'], button[aria-label='Remove Image'], button[title='Clear']")?.click();
+            await new Promise((resolve) => setTimeout(resolve, 300));
+            input = picture.querySelector("input[type=file]");
+        }
+        if (!input) return;
+        const files = new DataTransfer();
+        files.items.add(file);
+        input.files = files.files;
+        input.dispatchEvent(new Event("change", {bubbles: true}));
+    }
+
+    /* ---- clicks ---- */
+
+    function onClick(event) {
+        const target = event.target.closest?.("button, [data-lora]");
+        if (!target) return;
+        const use = target.id.match(/^distill_use_(txt2img|img2img|inpaint)$/)?.[1];
+        if (use) {
+            const [width, height] = state.size || [];
+            return distillUse(use, field("distill_prompt")?.value, width, height);
+        }
+        if (target.dataset.remove) return removeChip(Number(target.dataset.remove));
+        if (target.dataset.lora) return choose(target.dataset.lora);
+        if (target.dataset.weight) return setWeight(target.dataset.weight);
+        if (target.dataset.insert) return insert(target.dataset.insert);
+        (CLICKS[target.id] || (() => {}))(target);
+    }
+
+    const CLICKS = {
+        distill_discard_ask() {
+            const question = "Discard this training? Its files are deleted, epochs included.";
+            if (window.confirm(say(question))) press("distill_discard");
+        },
+        distill_copy(button) {
+            const box = field("distill_prompt");
+            box.select();
+            if (navigator.clipboard) navigator.clipboard.writeText(box.value);
+            else document.execCommand("copy"); // a WebUI opened over plain http in the home network
+            const label = button.textContent;
+            button.textContent = say("Copied");
+            setTimeout(() => { button.textContent = label; }, 1200);
+        },
+        txt2img_send_to_distill() { window.switch_to_distill(); },
+    };
+
+    function setWeight(weight) {
+        app().querySelectorAll("#distill_weight input").forEach((input) => write(input, weight));
+    }
+
+    function insert(name) {
+        const box = one("#txt2img_prompt textarea");
+        const before = box.value.replace(/[\s,]+$/, "");
+        write(box, `${before}${before ? ", " : ""}<lora:${name}:0.6>`);
+    }
+
+    /* ---- start ---- */
+
+    let counted = false;
+
+    // gradio keeps room for texts that are empty.
+    function tidy(root) {
+        for (const block of root.querySelectorAll("[id^=distill_].block, [id^=distill_].gradio-html")) {
+            const holds = block.textContent.trim() || block.querySelector("input, textarea, svg, img, button, label, [data-bar]");
+            block.classList.toggle("distill-empty", !holds);
+        }
+    }
+
+    function beat() {
+        const root = one("#distill_root");
+        if (!root) return;
+        tidy(root);
+        listen();
+        chips();
+        mark();
+        tick();
+        if (!counted && heard) { // the defaults of the page, once
+            counted = true;
+            recountSoon();
+        }
+    }
+
+    document.addEventListener("click", onClick);
+    document.addEventListener("keydown", onStripKey);
+    document.addEventListener("input", onChanged);
+    document.addEventListener("change", onChanged);
+    document.addEventListener("paste", onPaste);
+    document.addEventListener("visibilitychange", () => { if (!document.hidden) askedAt = 0; });
+    setInterval(beat, BEAT_MS);
+
+    window.distill = {merged, parseTags};
+    window.distillUse = distillUse;
+    window.distillPick = distillPick;
+    window.switch_to_distill = function () {
+        openTab("Distill");
+        return Array.from(arguments);
+    };
+})();
