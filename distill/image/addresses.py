@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -51,23 +52,42 @@ def _asked(address: Any, forbid_local: bool, agent: str) -> Iterator[Any]:
     if address.scheme not in ("http", "https") or not address.host:
         raise PictureError(f"{str(address)[:200]!r} is not a web address.", "Give one that begins with https://.")
     headers = {"user-agent": agent, "accept": "image/*,*/*;q=0.5", "accept-encoding": "identity"}
-    extensions: dict[str, Any] = {}
-    target, proxied = address, _is_proxied(address)
+    proxied = _is_proxied(address)
+    target, verify = address, True
     if forbid_local:
         number = _global_number(address)
         if not proxied:
             # Ask the very number that was checked: a name may give another one the next time.
             headers["host"] = address.netloc.decode("ascii").rsplit("@", 1)[-1]
-            extensions["sni_hostname"] = address.raw_host.decode("ascii")
-            target = address.copy_with(host=number)
-    has_tls = proxied or address.scheme == "https"  # reading the certificates takes a while
-    with httpx.Client(timeout=min(10, TIMEOUT_S), trust_env=proxied, verify=has_tls) as client:
-        request = client.build_request("GET", target, headers=headers, extensions=extensions)
+            target, verify = address.copy_with(host=number), _context(address)
+    with httpx.Client(timeout=min(10, TIMEOUT_S), trust_env=proxied, verify=verify) as client:
+        request = client.build_request("GET", target, headers=headers)
         response = client.send(request, stream=True)
         try:
             yield response
         finally:
             response.close()
+
+
+class _NamedContext(ssl.SSLContext):
+    """Asks for the certificate of a name, although the connection goes to a number."""
+
+    # httpx has `sni_hostname` for this, but not with the httpcore 0.15 that the WebUIs pin.
+    name = ""
+
+    def wrap_socket(self, sock: Any, *rest: Any, **more: Any) -> ssl.SSLSocket:
+        return super().wrap_socket(sock, *rest, **(more | {"server_hostname": self.name}))
+
+
+def _context(address: Any) -> ssl.SSLContext | bool:
+    if address.scheme != "https":
+        return True
+    import certifi
+
+    context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)  # which checks certificate and name
+    context.load_verify_locations(certifi.where())
+    context.name = address.raw_host.decode("ascii")
+    return context
 
 
 def _is_proxied(address: Any) -> bool:

@@ -111,11 +111,12 @@ class Ticket:
         self.end(replace(self.job, state="failed", text=message, error=message, hint=hint))
 
     def _start(self, turn: Turn) -> bool:
+        checkpoint = self._host.loaded().name  # another one may have been chosen meanwhile
         with self._changed:
             if not self.job.active:
                 return False
             self._pace = costs.Pace(self.order.options) if self.order else None
-            self.job = replace(self.job, checkpoint=self._host.loaded().name)
+            self.job = replace(self.job, checkpoint=checkpoint)
             self._set("running", "Gets the checkpoint ready.")
         self._write()
         turn.report(0, self.job.total, self.job.text)

@@ -1,6 +1,9 @@
 """Pictures from web addresses: a real server, and nothing asked of the own network."""
 
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -137,3 +140,33 @@ def test_one_that_never_answers(monkeypatch):
         silent.listen()
         with pytest.raises(PictureError, match="within 1 s"):
             fetch(f"http://127.0.0.1:{silent.getsockname()[1]}/", forbid_local=False)
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="makes a certificate with openssl")
+def test_https_checks_the_certificate_of_the_name(tmp_path, internet, monkeypatch):
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
+    names = ["-subj", "/CN=named.test", "-addext", "subjectAltName=DNS:named.test"]
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, *names]
+    subprocess.run(made, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    resolve = socket.getaddrinfo
+
+    def outside(host, *rest, **more):
+        return resolve(OUTSIDE if str(host).endswith(".test") else host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", outside)
+    server = ThreadingHTTPServer((OUTSIDE, 0), Handler)
+    server.asked = []
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        with pytest.raises(PictureError, match="self-signed|self signed"):
+            fetch(f"https://named.test:{server.server_port}/picture")
+        monkeypatch.setattr("certifi.where", lambda: certificate)
+        assert fetch(f"https://named.test:{server.server_port}/picture") == b"a picture"
+        with pytest.raises(PictureError, match=r"not valid for 'other\.test'"):
+            fetch(f"https://other.test:{server.server_port}/picture")
+    finally:
+        server.shutdown()
+        server.server_close()
