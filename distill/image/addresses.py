@@ -53,7 +53,8 @@ def _asked(address: Any, forbid_local: bool, agent: str) -> Iterator[Any]:
         raise PictureError(f"{str(address)[:200]!r} is not a web address.", "Give one that begins with https://.")
     headers = {"user-agent": agent, "accept": "image/*,*/*;q=0.5", "accept-encoding": "identity"}
     proxied = _is_proxied(address)
-    target, verify = address, True
+    target: Any = address
+    verify: ssl.SSLContext | bool = True
     if forbid_local:
         number = _global_number(address)
         if not proxied:

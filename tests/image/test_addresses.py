@@ -161,7 +161,7 @@ def test_https_checks_the_certificate_of_the_name(tmp_path, internet, monkeypatc
     server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
-        with pytest.raises(PictureError, match="self-signed|self signed"):
+        with pytest.raises(PictureError, match=r"self-signed|self signed"):
             fetch(f"https://named.test:{server.server_port}/picture")
         monkeypatch.setattr("certifi.where", lambda: certificate)
         assert fetch(f"https://named.test:{server.server_port}/picture") == b"a picture"
