@@ -28,7 +28,7 @@ host = TinyHost(Path(sys.argv[1]))
 jobs = Jobs(host)
 job = jobs.submit(order(repeats=3, epochs=100))
 while len(Jobs(host).get(job.id).saved) < 2:  # as the journal has it
-    time.sleep(0.005)
+    time.sleep(0.05)
 print(job.id, flush=True)
 jobs.wait(job.id, 60)
 """
