@@ -23,11 +23,11 @@ SLOW: dict[str, Any] = {"show_progress": "minimal", **_HIDDEN}
 
 
 def _preprocess(self: Any, value: Any) -> Any:
-    """What the page sends, as a Pillow image. Raises gr.Error with the reason and the way out."""
+    """What the page sends, as a Pillow image; where that fails, the reason as a value, to be said by the picture."""
     try:
         return gr.Image.preprocess(self, value)
-    except Exception as error:  # gradio's own differ from version to version
-        raise gr.Error(_reason(value, error)) from error
+    except Exception as error:  # noqa: BLE001 - gradio's own differ from version to version
+        return _reason(value, error)
 
 
 def _make_class() -> Any:
@@ -58,7 +58,7 @@ def html(value: str, **arguments: Any) -> Any:
     return gr.HTML(value, **arguments)
 
 
-def _reason(value: Any, error: Exception) -> str:
+def _reason(value: Any, error: Exception) -> PictureError:
     try:
         path = getattr(value, "path", None)
         if path:
@@ -68,10 +68,10 @@ def _reason(value: Any, error: Exception) -> str:
 
             load(base64.b64decode(value.partition(",")[2]))
     except PictureError as reason:
-        return str(reason)
+        return reason
     except (OSError, ValueError):
         pass
-    return f"The picture can't be read: {error}. Save it as PNG or JPEG and choose it again."
+    return PictureError(f"The picture can't be read: {error}.", "Save it as PNG or JPEG and choose it again.")
 
 
 def page_arguments(css: str, javascript: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -12,13 +12,16 @@ from PIL import Image
 from distill import goals
 from distill.captions import tags as tag_text
 from distill.captions.tokens import READ_TOKENS
-from distill.errors import DistillError
+from distill.errors import DistillError, PictureError
 from distill.image.addresses import fetch
 from distill.image.loading import load
 from distill.jobs import Jobs, Order
 from distill.ui import draft as drafts
 from distill.ui import html, live, options_form
 from distill.ui.prompt import block
+
+Given = Image.Image | PictureError | None
+"""What the picture component gives: an image, why it is none, or nothing."""
 
 SAME = gr.update
 """Called for a part that stays as it is."""
@@ -30,13 +33,13 @@ class Handlers:
     def __init__(self, jobs: Jobs, *, may_train: bool = True) -> None:
         self.jobs, self._may_train = jobs, may_train
 
-    def look(self, picture: Image.Image | None, *values: Any) -> tuple[Any, str]:
+    def look(self, picture: Given, *values: Any) -> tuple[Any, str]:
         """A picture came or went -> draft, its notes."""
         if picture is None:
             return None, ""
         try:
             options = options_form.read(values)
-            draft = drafts.look(picture, options.picture, self.jobs.host.loaded().native_px)
+            draft = drafts.look(_image(picture), options.picture, self.jobs.host.loaded().native_px)
             return draft, html.notes(draft.prepared.notes)
         except DistillError as error:
             return None, html.problem(error.message, error.hint)
@@ -62,12 +65,10 @@ class Handlers:
         named = gr.update(placeholder=count.name or "empty: made from the trigger")
         return noted, counter, html.cost(self.jobs.cost(options)), named
 
-    def describe(self, picture: Image.Image | None, *values: Any) -> tuple[str, str]:
+    def describe(self, picture: Given, *values: Any) -> tuple[str, str]:
         """Ask the captioner -> its proposal, what went wrong."""
-        if picture is None:
-            return "", html.problem("There is no picture yet.", "Choose one first.")
         try:
-            found = self.jobs.caption(picture, options_form.read(values).caption)
+            found = self.jobs.caption(_image(picture), options_form.read(values).caption)
         except DistillError as error:
             return "", html.problem(error.message, error.hint)
         if not found:
@@ -91,13 +92,11 @@ class Handlers:
         goal = goals.goal(label)
         return [html.cost(goal.help), *options_form.updates(goal.values, options_form.NAMES)]
 
-    def distill(self, picture: Image.Image | None, captions: str, *values: Any) -> str:
+    def distill(self, picture: Given, captions: str, *values: Any) -> str:
         """Order a LoRA -> what went wrong."""
-        if picture is None:
-            return html.problem("There is no picture yet.", "Choose one first; nothing was started.")
         tags = tuple(tag_text.parse(captions or ""))
         try:
-            self.jobs.submit(Order(picture=picture, tags=tags or None, options=options_form.read(values)))
+            self.jobs.submit(Order(picture=_image(picture), tags=tags or None, options=options_form.read(values)))
         except DistillError as error:
             return html.problem(error.message, error.hint)
         return ""
@@ -150,3 +149,11 @@ class Handlers:
         job = self.jobs.latest()
         words = block(job, chosen or live.chosen(job), weight) if job else ""
         return words or SAME()
+
+
+def _image(picture: Given) -> Image.Image:
+    if picture is None:
+        raise PictureError("There is no picture yet.", "Choose one first; nothing was started.")
+    if isinstance(picture, PictureError):
+        raise picture
+    return picture

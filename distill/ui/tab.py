@@ -39,7 +39,7 @@ def _connect_draft(page: Page, does: Handlers) -> None:
     }
     page.picture.change(**looked, **LIVE).then(**counted)
     page.recount.click(**counted)
-    loading = {"fn": does.load, "inputs": [page.url], "outputs": [page.picture, page.message]}
+    loading = {"fn": does.load, "inputs": [page.url], "outputs": [page.picture, page.notes]}
     page.load.click(**loading, **SLOW)
     page.url.submit(**loading, **SLOW)
     boxes = [page.captions, page.proposal_box, page.proposed]

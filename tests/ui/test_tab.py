@@ -1,0 +1,135 @@
+"""The tab as a whole: what a WebUI's config file and translations hang on, and what its buttons do."""
+
+from collections import Counter
+
+import gradio as gr
+import pytest
+from PIL import Image
+
+from distill.errors import PictureError
+from distill.hosts.standalone import Standalone
+from distill.jobs import Jobs
+from distill.options import Options
+from distill.pocket import CHECKPOINT, PORTRAIT
+from distill.ui import options_form
+from distill.ui.handlers import Handlers
+from distill.ui.tab import build
+
+
+class Everything:
+    """Surroundings with all tabs, which note what is asked of them."""
+
+    name, tabs, banner = "test", ("txt2img", "img2img", "inpaint"), ""
+
+    def __init__(self):
+        self.sends = []
+
+    def default(self, name):
+        return None
+
+    def bind_picture(self, image, last=None):
+        self.bound = (image.elem_id, last.elem_id)
+
+    def send_picture(self, button, tab, image):
+        self.sends.append((button.elem_id, tab, image.elem_id))
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory):
+    jobs = Jobs(Standalone(CHECKPOINT, lora_dir=tmp_path_factory.mktemp("lora"), device="cpu"))
+    yield jobs
+    jobs.close()
+
+
+@pytest.fixture(scope="module")
+def around():
+    return Everything()
+
+
+@pytest.fixture(scope="module")
+def components(jobs, around):
+    return [block for block in build(jobs, around).blocks.values() if not isinstance(block, gr.State)]
+
+
+@pytest.fixture
+def handlers(jobs):
+    return Handlers(jobs)
+
+
+VALUES = [Options().flat()[name] for name in options_form.NAMES]
+
+
+def portrait():
+    with Image.open(PORTRAIT) as image:
+        return image.convert("RGBA")
+
+
+def test_labels_are_unique(components):
+    labels = [c.label for c in components if getattr(c, "label", None) and not isinstance(c, (gr.Accordion, gr.HTML))]
+    assert [label for label, times in Counter(labels).items() if times > 1] == []
+
+
+def test_ids_are_ours_and_unique(components):
+    ids = [c.elem_id for c in components if c.elem_id]
+    assert all(elem_id.startswith("distill_") for elem_id in ids)
+    assert [elem_id for elem_id, times in Counter(ids).items() if times > 1] == []
+
+
+def test_the_surroundings_are_asked_to_connect(components, around):
+    assert around.bound == ("distill_picture", "distill_last")
+    assert around.sends == [(f"distill_use_{tab}", tab, "distill_picture") for tab in ("img2img", "inpaint")]
+
+
+def test_a_picture_is_looked_at(handlers):
+    draft, notes = handlers.look(portrait(), *VALUES)
+    assert draft.prepared.image.size == (128, 128)
+    assert "enlarged" not in notes
+    assert handlers.look(None, *VALUES) == (None, "")
+
+
+def test_a_bad_picture_is_answered_wherever_it_is_given(handlers):
+    bad = PictureError("This file is not a picture.", "Take another.")
+    assert "Take another." in handlers.look(bad, *VALUES)[1]
+    assert "Take another." in handlers.describe(bad, *VALUES)[1]
+    assert "Take another." in handlers.distill(bad, "", *VALUES)
+    assert "no picture yet" in handlers.distill(None, "", *VALUES)
+
+
+def test_the_captioner_proposes(handlers):
+    proposal, trouble = handlers.describe(portrait(), *VALUES)
+    assert "red hair" in proposal
+    assert trouble == ""
+
+
+@pytest.mark.parametrize(
+    ("box", "proposed", "filled"),
+    [("", "", True), ("  ", "", True), ("old", "old", True), ("old", "", False), ("mine, old", "old", False)],
+)
+def test_a_proposal_goes_into_a_box_that_nobody_wrote_in(handlers, box, proposed, filled):
+    captions, beside, noted = handlers.settle(box, "new", proposed)
+    assert (captions == "new") is filled
+    assert beside["visible"] is not filled
+    assert noted == ("new" if filled else proposed)
+
+
+def test_a_broken_option_is_named_in_place_of_the_cost(handlers):
+    broken = VALUES[:]
+    broken[options_form.NAMES.index("network_dim")] = None
+    assert "Rank is empty" in handlers.recount("a", None, *broken)[2]
+    assert "Rank is empty" in handlers.distill(portrait(), "a", *broken)
+
+
+def test_a_goal_fills_its_widgets_only(handlers):
+    _, *updates = handlers.set_goal("Replicate")
+    by_name = dict(zip(options_form.NAMES, updates))
+    assert by_name["network_dim"]["value"] == 64
+    assert "value" not in by_name["seed"]
+
+
+def test_a_tick_sends_only_what_changed(handlers):
+    marks, state, *first = handlers.tick({})
+    again, _, *second = handlers.tick(marks)
+    assert again == marks
+    assert "data-distill" in state
+    assert first[3] != gr.update()  # the checkpoint's line
+    assert second == [gr.update()] * len(second)
