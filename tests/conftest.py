@@ -14,3 +14,5 @@ def pytest_addoption(parser):
     group.addoption("--webui-dir", help="the WebUI's folder")
     group.addoption("--webui-url", help="where it answers, for example http://127.0.0.1:7860")
     group.addoption("--webui-size", type=int, default=64, help="edge of the pictures to make, in pixels")
+    group.addoption("--webui-shots", help="folder for screenshots")
+    group.addoption("--chromium", default="/usr/bin/chromium", help="the browser to click with")
