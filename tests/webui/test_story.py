@@ -1,4 +1,4 @@
-"""The whole story, clicked in a browser in a real WebUI: picture, captions, Distill, into txt2img, a picture with it."""
+"""The whole story, clicked in a real WebUI: picture, captions, Distill, into txt2img, a picture with the LoRA."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ from tests.webui.conftest import PORTRAIT, WebUI
 pytestmark = pytest.mark.webui
 
 CAPTIONS = "woman, red hair, green eyes, holding red apple"
-SWITCHES = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+SWITCHES = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="module")
@@ -52,16 +57,35 @@ def number(page, name: str, value: float) -> None:
     box.press("Tab")
 
 
-def test_from_a_picture_to_a_picture(webui: WebUI, page, shot) -> None:
+def write_prompts(page) -> None:
     page.fill("#txt2img_prompt textarea", "masterpiece")
     page.fill("#txt2img_neg_prompt textarea", "blurry")
+
+
+def test_from_a_picture_to_a_picture(webui: WebUI, page, shot) -> None:
     page.evaluate("switch_to_distill()")
     page.wait_for_selector("#distill_go:visible")
     shot("first")
+    choose_picture_and_captions(page)
+    set_options(page, webui)
+    shot("ready")
+    before = {path.name for path in webui.lora_dir.rglob("*.safetensors")}
+    train(page, shot)
+    new = {path.name for path in webui.lora_dir.rglob("*.safetensors")} - before
+    assert len(new) == 2, "an epoch and the last"
+    prompt = use_twice(page, webui)
+    generate(page, webui)
+    shot("generated")
+    without = re.sub(r",? *<lora:[^>]+>", "", prompt)
+    pictures = [webui.txt2img(text, steps=20 if webui.size_px > 64 else 2) for text in (prompt, without, prompt)]
+    assert ImageChops.difference(pictures[0], pictures[1]).getbbox(), "the LoRA shows"
+    assert ImageChops.difference(pictures[0], pictures[2]).getbbox() is None, "and does so every time"
 
+
+def choose_picture_and_captions(page) -> None:
     page.set_input_files("#distill_picture input[type=file]", str(PORTRAIT))
     page.wait_for_selector("#distill_picture img")
-    page.click("#distill_describe")
+    page.click("#distill_describe")  # a captioner that is there fills the box, none says so
     page.wait_for_function(
         "document.querySelector('#distill_captions textarea').value"
         " || document.querySelector('#distill_message').textContent.trim()"
@@ -69,36 +93,37 @@ def test_from_a_picture_to_a_picture(webui: WebUI, page, shot) -> None:
     page.fill("#distill_captions textarea", CAPTIONS)
     page.wait_for_selector("#distill_chips li >> nth=3")
     assert re.search(r"\d+ / 75 tokens", page.inner_text("#distill_counter"))
-    page.fill("#distill_name textarea, #distill_name input", "")
 
-    page.click("#distill_group_training >> nth=0 >> button, .label-wrap >> nth=0")
-    number(page, "repeats", page_steps(webui))
+
+def set_options(page, webui: WebUI) -> None:
+    page.click("#distill_group_training .label-wrap")
+    number(page, "repeats", 60 if webui.size_px > 64 else 4)  # few on a full-size model
     number(page, "epochs", 2)
-    page.click("#distill_group_picture >> button, .label-wrap >> nth=0")
-    if webui.size_px == 64:  # a full-size model on a CPU
+    if webui.size_px == 64:
+        page.click("#distill_group_picture .label-wrap")
         number(page, "resolution", 64)
-    page.wait_for_timeout(1500)
-    shot("ready")
+    page.wait_for_timeout(1500)  # the counters follow
 
-    before = {path.name for path in webui.lora_dir.rglob("*.safetensors")}
+
+def train(page, shot) -> None:
     page.click("#distill_go")
     page.wait_for_selector("#distill_root[data-active]")
-    page.wait_for_function(
-        "/Step \\d+ of/.test(document.querySelector('#distill_status').textContent)", timeout=300_000
-    )
+    step = "/Step [1-9]\\d* of/.test(document.querySelector('#distill_status').textContent)"
+    page.wait_for_function(step, timeout=300_000)
+    page.wait_for_timeout(4000)
     shot("during")
     page.reload()  # coming back finds the job again
     page.wait_for_selector("#txt2img_prompt textarea")
     page.evaluate("switch_to_distill()")
     page.wait_for_selector("#distill_root[data-saved]:not([data-active])", timeout=900_000)
     page.wait_for_function("document.querySelector('#distill_prompt textarea').value.includes('<lora:')")
+    page.wait_for_timeout(1000)
     shot("after")
-    new = {path.name for path in webui.lora_dir.rglob("*.safetensors")} - before
-    assert len(new) == 2, "an epoch and the last"
 
-    page.evaluate("document.querySelector('button[id^=txt2img] , #tabs button').click()")
-    page.fill("#txt2img_prompt textarea", "masterpiece")
-    page.fill("#txt2img_neg_prompt textarea", "blurry")
+
+def use_twice(page, webui: WebUI) -> str:
+    page.evaluate("document.querySelector('#tabs button').click()")
+    write_prompts(page)
     page.evaluate("switch_to_distill()")
     page.locator("#distill_weight_marks [data-weight='1']").click()
     page.wait_for_function("/:1>/.test(document.querySelector('#distill_prompt textarea').value)")
@@ -115,18 +140,15 @@ def test_from_a_picture_to_a_picture(webui: WebUI, page, shot) -> None:
     assert size == [str(webui.size_px)] * 2
     name = re.search(r"<lora:([^:]+):1>", prompt)[1]
     page.wait_for_selector(f"#txt2img_lora_cards .card[data-name='{name}']", state="attached")
+    return prompt
 
-    page.fill("#txt2img_steps input[type=number]", "10" if webui.size_px > 64 else "2")
+
+def generate(page, webui: WebUI) -> None:
+    page.fill("#txt2img_steps input[type=number]", "20" if webui.size_px > 64 else "2")
     page.press("#txt2img_steps input[type=number]", "Tab")
     page.click("#txt2img_generate")
     page.wait_for_selector("#txt2img_gallery img", state="attached", timeout=300_000)
     page.wait_for_timeout(1500)
-    shot("generated")
-
-    without = re.sub(r",? *<lora:[^>]+>", "", prompt)
-    pictures = [webui.txt2img(text, steps=20 if webui.size_px > 64 else 2) for text in (prompt, without, prompt)]
-    assert ImageChops.difference(pictures[0], pictures[1]).getbbox(), "the LoRA shows"
-    assert ImageChops.difference(pictures[0], pictures[2]).getbbox() is None, "and does so every time"
 
 
 def test_a_generated_picture_is_taken_by_one_click(webui: WebUI, page) -> None:
@@ -136,8 +158,3 @@ def test_a_generated_picture_is_taken_by_one_click(webui: WebUI, page) -> None:
     page.click("#txt2img_send_to_distill")
     page.wait_for_selector("#distill_go:visible")
     page.wait_for_selector("#distill_picture img")
-
-
-def page_steps(webui: WebUI) -> int:
-    """Steps in an epoch: few on a full-size model, as many as the pocket checkpoint needs."""
-    return 60 if webui.size_px > 64 else 4
