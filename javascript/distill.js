@@ -116,7 +116,6 @@
         fill.style.width = `${100 * share}%`;
         fill.parentElement.setAttribute("aria-valuenow", Math.round(100 * share));
         fill.parentElement.setAttribute("aria-label", say("Training"));
-        fill.parentElement.classList.toggle("distill-bar-waits", !state.step);
     }
 
     /* ---- captions as chips: the textbox stays the truth ---- */
@@ -175,7 +174,6 @@
 
     function onChanged(event) {
         const target = event.target;
-        if (target.closest?.("[data-library], #txt2img_panel")) return;
         if (target.type === "file" || !target.closest?.("#distill_right, #distill_settings")) return;
         recountSoon();
     }

@@ -71,20 +71,23 @@ def state(values: Mapping[str, Any]) -> str:
     return f'<div data-distill="{escape(json.dumps(values))}"></div>'
 
 
-def strip(tiles: Sequence[tuple[str, str, Path | None]], chosen: str) -> str:
-    """The epochs as pictures to choose from; a tile is (LoRA's file name, what is under it, its picture)."""
+def strip(tiles: Sequence[tuple[str, str, Path | None]], chosen: str, absent: str = "no picture") -> str:
+    """The epochs as pictures to choose from; a tile is (LoRA's file name, what is under it, its picture).
+
+    `absent` stands where there is no picture.
+    """
+    if not tiles:
+        return ""
+    made = "".join(_tile(*tile, absent) for tile in tiles)
     return (
-        f'<div class="distill-strip" role="radiogroup" aria-label="Epoch to use">{"".join(map(_tile, tiles))}</div>'
+        f'<div class="distill-strip" role="radiogroup" aria-label="Epoch to use">{made}</div>'
         f'<div hidden data-chosen="{escape(chosen)}"></div>'
-        if tiles
-        else ""
     )
 
 
-def _tile(tile: tuple[str, str, Path | None]) -> str:
-    stem, under, picture = tile
+def _tile(stem: str, under: str, picture: Path | None, absent: str) -> str:
     source = thumbnail(picture, picture.stat().st_mtime_ns) if picture and picture.is_file() else ""
-    shown = f'<img src="{source}" alt="">' if source else '<i aria-hidden="true">no picture</i>'
+    shown = f'<img src="{source}" alt="">' if source else f'<i aria-hidden="true">{escape(absent)}</i>'
     return (
         f'<button type="button" role="radio" aria-checked="false" data-lora="{escape(stem)}" title="{escape(stem)}">'
         f"{shown}<span>{escape(under)}</span></button>"

@@ -26,7 +26,7 @@ def parts(jobs: Jobs) -> dict[str, Any]:
         "state": _state(job, bool(cut)),
         "status": _status(job) if job else "",
         "loss": loss_line.svg(job.losses, job.total, [s.step for s in job.saved]) if job else "",
-        "strip": html.strip(_tiles(job), chosen(job)) if job else "",
+        "strip": html.strip(_tiles(job), chosen(job), "..." if active else "no picture") if job else "",
         "checkpoint": html.checkpoint(loaded.name, loaded.problem),
         "cut_off": html.cut_off([_cut_off_sentence(c) for c in cut]),
         "ready": not (active or loaded.problem),

@@ -18,7 +18,7 @@ def svg(losses: Sequence[float], total: int, epochs_at: Sequence[int] = ()) -> s
         return ""
     raw, smooth = binned(losses), binned(smoothed(losses))
     levels = sorted(raw)
-    low, high = levels[0], levels[int(0.98 * (len(levels) - 1))]  # one spike shall not flatten the rest
+    low, high = levels[0], levels[-1 - len(levels) // 50]  # one spike shall not flatten the rest
     total = max(total, len(losses))
 
     def line(values: Sequence[float], kind: str) -> str:

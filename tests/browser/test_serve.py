@@ -127,6 +127,7 @@ def test_a_reloaded_page_finds_the_running_job_and_stop_keeps(page, server):
     upload(page)
     page.locator(CAPTIONS).fill("woman, red hair")
     set_option(page, "sampling", "sample_every", 0)
+    set_option(page, "sampling", "sample_steps", 4)
     set_option(page, "training", "epochs", 50)
     text_is(page, "#distill_cost", r"^1000 steps")
     page.click("#distill_go")

@@ -31,12 +31,15 @@ RUNNING = Job(
 DONE = replace(RUNNING, state="done", step=4, text="Done: zor_fip is in the LoRA folder.", saved=EPOCHS, seconds=61.0)
 
 
+POCKET = Loaded(name="pocket")
+
+
 @dataclass
 class Shown:
     """Jobs that stand still."""
 
     job: Job | None = None
-    loaded: Loaded = Loaded(name="pocket")
+    loaded: Loaded = POCKET
     cut: tuple[Job, ...] = ()
 
     @property

@@ -95,12 +95,6 @@ def test_a_bad_picture_is_answered_wherever_it_is_given(handlers):
     assert "no picture yet" in handlers.distill(None, "", *VALUES)
 
 
-def test_the_captioner_proposes(handlers):
-    proposal, trouble = handlers.describe(portrait(), *VALUES)
-    assert "red hair" in proposal
-    assert trouble == ""
-
-
 @pytest.mark.parametrize(
     ("box", "proposed", "filled"),
     [("", "", True), ("  ", "", True), ("old", "old", True), ("old", "", False), ("mine, old", "old", False)],
