@@ -173,7 +173,8 @@ def _turn(job_id: str, label: str) -> Iterator[Turn]:
             turn = _Turn(state)
             turn.report(0, 1, label)
             try:
-                yield turn
+                with _through_reload(state):
+                    yield turn
             finally:
                 progress.finish_task(task)
                 state.end()
@@ -182,6 +183,22 @@ def _turn(job_id: str, label: str) -> Iterator[Turn]:
                 state.sampling_step, state.sampling_steps, state.textinfo = 0, 0, None
     finally:
         progress.pending_tasks.pop(task, None)  # still there only if the lock was never got
+
+
+@contextmanager
+def _through_reload(state: Any) -> Iterator[None]:
+    """ "Reload UI" builds the pages anew and interrupts whatever runs; a training goes on through it."""
+    interrupt = state.interrupt
+
+    def heard() -> None:
+        if sys._getframe(1).f_code.co_name != "request_restart":
+            interrupt()
+
+    state.interrupt = heard
+    try:
+        yield
+    finally:
+        del state.interrupt  # the class's own again
 
 
 def _lora_dir() -> Path:

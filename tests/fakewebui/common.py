@@ -32,6 +32,14 @@ class State:
         self.textinfo, self.time_start = None, time.time()
         self.begun.append(job)
 
+    def interrupt(self) -> None:
+        self.interrupted = True
+
+    def request_restart(self) -> None:
+        """What "Reload UI" is bound to."""
+        self.interrupt()
+        self.server_command = "restart"
+
     def end(self) -> None:
         assert time.time() >= self.time_start
         self.job, self.job_count = "", 0

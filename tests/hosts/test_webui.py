@@ -148,6 +148,20 @@ def test_the_webuis_interrupt_is_seen_and_does_not_outlast_the_turn(webui: Any, 
     assert not getattr(webui.state, flag)
 
 
+def test_reload_ui_is_no_interrupt(webui: Any) -> None:
+    state = webui.state
+    pressed = state.request_restart  # bound when the page was built
+    with detect().turn("distill-1", "test") as turn:
+        pressed()
+        assert state.server_command == "restart"
+        assert not turn.interrupted()
+        state.interrupt()
+        assert turn.interrupted()
+    assert "interrupt" not in vars(state)
+    pressed()
+    assert state.interrupted, "a picture is interrupted as ever"
+
+
 def test_a_turn_that_fails_frees_the_queue(webui: Any) -> None:
     with pytest.raises(Failure), detect().turn("distill-1", ""):
         raise Failure

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import ImageChops
 
-from tests.webui.conftest import PORTRAIT, WebUI
+from tests.webui.conftest import PORTRAIT, WebUI, active
 
 pytestmark = pytest.mark.webui
 
@@ -158,3 +158,23 @@ def test_a_generated_picture_is_taken_by_one_click(webui: WebUI, page) -> None:
     page.click("#txt2img_send_to_distill")
     page.wait_for_selector("#distill_go:visible")
     page.wait_for_selector("#distill_picture img")
+
+
+def test_reload_ui_does_not_stop_a_job(webui: WebUI, page) -> None:
+    captions = "woman, red hair"
+    options = {"epochs": 1, "resolution": 64, "preview": False, "sample_every": 0, "network_dim": 4}
+    job = webui.train(captions, repeats=600 if webui.size_px > 64 else 20, **options)
+    webui.wait(job["id"], lambda job: job["step"] >= 1 or not active(job))
+    page.evaluate("gradioApp().getElementById('settings_restart_gradio').click()")
+    page.wait_for_timeout(3000)
+    for _ in range(60):
+        try:
+            page.goto(webui.url)
+            page.wait_for_selector("#txt2img_prompt textarea", timeout=2000)
+            break
+        except Exception:  # noqa: BLE001 - the server is away for some seconds
+            page.wait_for_timeout(1000)
+    page.evaluate("switch_to_distill()")
+    page.wait_for_function(f"document.querySelector('#distill_state').innerHTML.includes('{job['id']}')")
+    assert webui.wait(job["id"])["state"] == "done"
+    assert page.wait_for_selector("#distill_root[data-saved]:not([data-active])")
