@@ -15,7 +15,7 @@ from distill.ui import tab, txt2img
 from distill.ui.gradio_compat import LIVE, load_head, page_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = (ROOT / "style.css", ROOT / "javascript" / "distill.js")
+FILES = (ROOT / "style.css", ROOT / "javascript" / "distill.js", ROOT / "javascript" / "distill_use.js")
 """Where a WebUI reads them; the page of our own reads the same."""
 
 
@@ -65,9 +65,9 @@ def build_page(jobs: Jobs) -> tuple[gr.Blocks, dict[str, Any]]:
 
 def _read_files() -> tuple[str, str]:
     try:
-        css, javascript = (path.read_text("utf-8") for path in FILES)
+        css, *javascript = (path.read_text("utf-8") for path in FILES)
     except OSError as error:
         raise CheckpointError(
             f"{error.filename} can't be read.", "`distill serve` runs from the project's folder: get it whole."
         ) from error
-    return css, javascript
+    return css, "\n".join(javascript)
