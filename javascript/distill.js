@@ -61,6 +61,7 @@
         announce(before);
         if (state.active && state.job !== before.job && before.tick) bringIntoView("#distill_job");
         if (before.active && !state.active && before.job === state.job) {
+            recountSoon(); // what it cost is known now
             if (state.saved) refreshCards();
             bringIntoView("#distill_job");
         }

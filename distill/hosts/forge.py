@@ -77,8 +77,13 @@ def _load_chosen() -> Any:
         return load_chosen()  # reForge and Classic load as A1111 does
     try:
         model, _ = sd_models.forge_model_reload()
+        if model is None:  # it failed before, and Forge takes it for loaded since
+            sd_models.model_data.forge_hash = ""
+            model, _ = sd_models.forge_model_reload()
     except Exception as error:
         raise CheckpointError(f"The WebUI could not load its checkpoint ({error}).", CHOOSE) from error
+    if model is None:
+        raise CheckpointError("The WebUI could not load its checkpoint; its console says why.", CHOOSE)
     return model
 
 

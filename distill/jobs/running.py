@@ -107,7 +107,7 @@ class Ticket:
 
     def fail(self, error: BaseException) -> None:
         """Its end by an error; what was saved before stays."""
-        message, hint = _said(error)
+        message, hint = said(error)
         self.end(replace(self.job, state="failed", text=message, error=message, hint=hint))
 
     def _start(self, turn: Turn) -> bool:
@@ -205,11 +205,11 @@ def _deleted(path: Path) -> bool:
     return True
 
 
-def _said(error: BaseException) -> tuple[str, str]:
+def said(error: BaseException) -> tuple[str, str]:
     """What an error means to the person: message and hint."""
     if isinstance(error, DistillError):
         return error.message, error.hint
-    _log.error("A job broke", exc_info=error)
+    _log.error("Distill broke", exc_info=error)
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         hint = "Retry with gradient checkpointing, a smaller batch, a lower rank or a smaller resolution."
         return "Out of memory. Your model is as it was.", hint

@@ -21,7 +21,7 @@ from distill.image.loading import load
 from distill.jobs import costs
 from distill.jobs.job import Job, Order
 from distill.jobs.journal import KEPT, Journal
-from distill.jobs.running import Ticket, discarded
+from distill.jobs.running import Ticket, discarded, said
 from distill.options import CaptionOptions, Options, PictureOptions
 from distill.output.atomic import check_writable
 from distill.pipeline import caption, prepare
@@ -145,6 +145,8 @@ class Jobs:
 
     def caption(self, picture: Image.Image, options: CaptionOptions) -> list[str]:
         """Tags proposed for a picture, when the host has time. Raises DistillError."""
+        if self._is_busy():  # else the person would wait for minutes without a word
+            raise CaptionError("A LoRA is being trained now.", "Describe when it has ended, or write the captions.")
         # 512 px shows a captioner all that it can use, whatever the picture is trained at later.
         image = prepare(picture, PictureOptions(), native_px=512).image
         try:
@@ -153,10 +155,7 @@ class Jobs:
         except DistillError:
             raise
         except Exception as error:
-            _log.exception("The captioner broke")
-            raise CaptionError(
-                f"Unexpected error: {type(error).__name__}: {error}", "Write the captions yourself, or try again."
-            ) from error
+            raise CaptionError(*said(error)) from error
 
     def close(self) -> None:
         """Take no more jobs; the one at work is stopped and kept, the waiting ones are ended."""

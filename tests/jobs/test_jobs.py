@@ -217,6 +217,14 @@ def test_pictures_are_let_go(host, jobs):
     assert not [thing for thing in gc.get_objects() if type(thing) is Order]
 
 
+def test_captions_are_not_waited_for_while_a_lora_is_trained(host, jobs):
+    job = jobs.submit(order(repeats=200))
+    with pytest.raises(CaptionError, match="being trained now"):
+        jobs.caption(Image.new("RGB", (64, 64)), CaptionOptions(captioner="pocket"))
+    jobs.discard(job.id)
+    jobs.wait(job.id, 30)
+
+
 def test_captions_wait_for_the_hosts_turn(host, jobs):
     picture = order().picture
     answers = []
