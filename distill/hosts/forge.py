@@ -96,7 +96,6 @@ def _take_loras_out(model: Any, memory: Any) -> None:
     import torch
 
     objects = model.forge_objects_original
-    patchers = [objects.unet, objects.clip.patcher]
     with torch.inference_mode():  # as where Forge calls these itself
         if coarse(objects.unet.model.parameters()):
             memory.unload_all_models()  # trained from the file: what is loaded would only take memory
@@ -104,10 +103,9 @@ def _take_loras_out(model: Any, memory: Any) -> None:
         else:
             if model.current_lora_hash != NO_LORAS:
                 memory.unload_all_models()
-            memory.load_models_gpu([*patchers, objects.vae.patcher], memory_required=ROOM)
-        for patcher in patchers:
-            if hasattr(patcher, "refresh_loras"):  # Forge's; in ldm_patched, loading has done it
-                patcher.refresh_loras()
+            # Loading the patchers without LoRAs takes out what their clones with LoRAs have merged.
+            patchers = [objects.unet, objects.clip.patcher, objects.vae.patcher]
+            memory.load_models_gpu(patchers, memory_required=ROOM)
     # Forge skips what its hash says is applied. Left as it was, the next picture with the same LoRA would come
     # without it; reset alone, the next picture without a LoRA would come with the old one.
     model.current_lora_hash = NO_LORAS

@@ -50,12 +50,9 @@ class Patcher:
             model.lora_loader = LoraLoader(model)
 
     def clone(self, loras: list[str]) -> Patcher:
-        other = type(self)(self.model)
+        other = Patcher(self.model)
         other.loras = loras
         return other
-
-    def refresh_loras(self) -> None:
-        self.model.lora_loader.refresh(self.loras)
 
 
 class ForgeObjects(SimpleNamespace):
@@ -90,8 +87,6 @@ class MemoryManagement(ModuleType):
 
 class FakeForge(FakeWebUI):
     """`storage` is the "Diffusion in Low Bits" setting."""
-
-    patcher = Patcher
 
     def __init__(self, *args: Any, storage: torch.dtype = torch.float32) -> None:
         self.memory, self.storage = self._memory(), storage
@@ -170,9 +165,9 @@ class FakeForge(FakeWebUI):
         for root in (kmodel, vae, text):
             root.requires_grad_(False).eval()
         objects = ForgeObjects(
-            unet=self.patcher(kmodel),
-            clip=SimpleNamespace(cond_stage_model=text, patcher=self.patcher(text)),
-            vae=SimpleNamespace(first_stage_model=vae, patcher=self.patcher(vae)),
+            unet=Patcher(kmodel),
+            clip=SimpleNamespace(cond_stage_model=text, patcher=Patcher(text)),
+            vae=SimpleNamespace(first_stage_model=vae, patcher=Patcher(vae)),
         )
         return SimpleNamespace(
             sd_checkpoint_info=self.chosen,

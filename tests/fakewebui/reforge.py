@@ -6,7 +6,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from tests.fakewebui.a1111 import SdModelData, Shared
-from tests.fakewebui.forge import FakeForge, MemoryManagement, Patcher
+from tests.fakewebui.forge import FakeForge, MemoryManagement
 
 
 class ModelSampling:
@@ -21,14 +21,8 @@ class V_PREDICTION(EPS):
     pass
 
 
-class BarePatcher(Patcher):
-    refresh_loras = property()  # as if it were not there
-
-
 class FakeReForge(FakeForge):
-    """Its patchers have no `refresh_loras`; its UNet's module knows its schedule by sigmas only."""
-
-    patcher = BarePatcher
+    """Its UNet's module knows its schedule by sigmas only."""
 
     def _memory(self) -> MemoryManagement:
         return MemoryManagement("ldm_patched.modules.model_management")

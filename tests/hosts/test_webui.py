@@ -99,6 +99,15 @@ def test_the_vae_is_the_one_that_was_chosen(
         assert torch.equal(models.vae.decode(latents).sample, tiny.vae(seed=7).decode(latents).sample)
 
 
+def test_the_backups_of_a_lora_do_not_stay_in_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, checkpoint: Path
+) -> None:
+    webui = FakeA1111(monkeypatch, tmp_path, checkpoint)
+    webui.generate("a lora")
+    with detect().turn("distill-1", ""), detect().borrow():
+        assert not any(getattr(m, "network_weights_backup", None) is not None for m in webui.modules())
+
+
 def test_medvram_has_all_parts_in_the_cpus_memory_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, checkpoint: Path
 ) -> None:
