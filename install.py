@@ -43,7 +43,9 @@ def main() -> int:
     if not command:
         print(f"Distill is installed in {arguments.venv}. Next: python3 install.py demo")
         return 0
-    module = ["pytest", str(HERE / "tests"), f"--rootdir={HERE}"] if command[0] == "test" else ["distill", command[0]]
+    # Two at a time: the tests of one file stay together, and a laptop stays usable.
+    tests = ["pytest", str(HERE / "tests"), f"--rootdir={HERE}", "--numprocesses=2", "--dist=loadfile"]
+    module = tests if command[0] == "test" else ["distill", command[0]]
     return subprocess.call([str(python), "-m", *module, *command[1:]])
 
 

@@ -143,7 +143,7 @@ def of_settings():
 
 
 def of_script():
-    script = (ROOT / "javascript" / "distill.js").read_text("utf-8")
+    script = "".join(path.read_text("utf-8") for path in sorted((ROOT / "javascript").glob("*.js")))
     found = set(re.findall(r'\b(?:say|openTab)\("([^"]+)"', script))
     for name in re.findall(r"\bsay\((\w+)[,)]", script):
         found |= set(re.findall(rf'\bconst {name} = "([^"]+)"', script))
