@@ -112,6 +112,7 @@ def test_options_lists_all_and_wrong_usage_is_2(capsys):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_trained(checkpoint, folder):
     command = [sys.executable, "-m", "distill", "train", "picture.png", "--checkpoint", str(checkpoint), "--json"]
     command += ["--captions", "woman", *QUICK, "--repeats", "1000"]

@@ -16,7 +16,7 @@ from distill.pocket.judge import Judge
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     host = Standalone(CHECKPOINT, lora_dir=tmp_path_factory.mktemp("Lora"), device="cpu")
-    options = Options.from_flat({"preview": False, "keep_epochs": False})
+    options = Options.from_flat({"preview": False, "keep_epochs": False, "sample_every": 0})
     events = list(distill(host, PORTRAIT, None, options))
     tags = next(event.tags for event in events if isinstance(event, Captioned))
     done = events[-1]

@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from distill.pocket import PORTRAIT
 from tests.browser.conftest import open_tab
 
@@ -123,6 +125,7 @@ def set_number(page, selector, number):
     page.locator(f"{selector} input[type=number]").press("Tab")
 
 
+@pytest.mark.slow
 def test_a_reloaded_page_finds_the_running_job_and_stop_keeps(page, server):
     upload(page)
     page.locator(CAPTIONS).fill("woman, red hair")
@@ -142,6 +145,7 @@ def test_a_reloaded_page_finds_the_running_job_and_stop_keeps(page, server):
     page.wait_for_selector("#distill_go:not([disabled])")
 
 
+@pytest.mark.slow
 def test_discard_asks_first_and_deletes(page):
     upload(page)
     page.locator(CAPTIONS).fill("woman, red hair")
@@ -179,6 +183,7 @@ def test_what_is_wrong_is_said_in_words(page, server, tmp_path):
     text_is(page, "#distill_notes", "not a picture that can be read")
 
 
+@pytest.mark.slow
 def test_a_goal_fills_the_options_and_the_cost(page):
     page.locator("#distill_goal label", has_text="Character").click()
     text_is(page, "#distill_cost", r"^100 steps")
@@ -200,11 +205,13 @@ MERGES = (
 )
 
 
+@pytest.mark.slow
 def test_only_our_own_earlier_block_is_replaced(page):
     script = "(cases) => cases.map(([text, earlier]) => window.distill.merged(text, earlier, 'a, <lora:n:1>'))"
     assert page.evaluate(script, [case[:2] for case in MERGES]) == [case[2] for case in MERGES]
 
 
+@pytest.mark.slow
 def test_it_fits_a_phone(page):
     page.set_viewport_size({"width": 390, "height": 844})
     upload(page)

@@ -99,6 +99,7 @@ def environment(made: Environment) -> Environment:
     return made
 
 
+@pytest.mark.slow
 def test_only_what_is_missing_is_added(environment: Environment) -> None:
     wheel(environment.index, "diffusers", "0.31.0", DIFFUSERS, needs=("safetensors>=0.3",))
     wheel(environment.index, "diffusers", "0.99.0", DIFFUSERS, needs=("safetensors>=0.9",))
@@ -113,6 +114,7 @@ def test_only_what_is_missing_is_added(environment: Environment) -> None:
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_no_network_is_a_banner_not_a_crash(environment: Environment) -> None:
     before = environment.freeze()
     done = environment.start_webui()
@@ -122,6 +124,7 @@ def test_no_network_is_a_banner_not_a_crash(environment: Environment) -> None:
     assert "pip install --no-deps diffusers==0.31.0 peft==0.13.2" in environment.banner()
 
 
+@pytest.mark.slow
 def test_an_environment_that_contradicts_itself_still_gets_them(environment: Environment) -> None:
     # peft's needs contradict what is installed, as torch 2.13 and A1111's setuptools do: pip's solver gives up.
     wheel(environment.index, "diffusers", "0.31.0", DIFFUSERS)
@@ -135,6 +138,7 @@ def test_an_environment_that_contradicts_itself_still_gets_them(environment: Env
     assert environment.banner() == ""
 
 
+@pytest.mark.slow
 def test_what_pip_says_reaches_the_banner(environment: Environment) -> None:
     environment.index.joinpath("diffusers-0.31.0-py3-none-any.whl").write_bytes(b"no zip")
     wheel(environment.index, "peft", "0.13.2", PEFT)

@@ -49,6 +49,7 @@ def training(tmp_path):
     process.communicate()
 
 
+@pytest.mark.slow
 def test_after_a_kill_the_next_start_says_what_was_cut_off_and_what_is_kept(tmp_path, training):
     process, job_id = training
     host = TinyHost(tmp_path / "Lora")
