@@ -231,7 +231,7 @@
 
     /* ---- start ---- */
 
-    let counted = false;
+    let counted = false, asked = false;
 
     // gradio keeps room for texts that are empty.
     function tidy(root) {
@@ -252,6 +252,11 @@
         if (!counted && heard) { // the defaults of the page, once
             counted = true;
             recountSoon();
+        }
+        if (!asked && state.tick) { // the first word of the server: a job may run since before this page
+            asked = true;
+            const isBlank = !field("distill_captions")?.value && !one("#distill_picture img");
+            if (state.active && isBlank && !window.distill.isGiven) press("distill_restore");
         }
     }
 

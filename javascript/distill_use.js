@@ -68,6 +68,7 @@
         const hasGrid = pictures.length > 2 && window.opts?.return_grid;
         const index = chosen >= 0 && chosen < pictures.length ? chosen : hasGrid ? 1 : 0;
         if (pictures.length) window.switch_to_distill();
+        window.distill.isGiven = true; // no older picture must come over it
         return window.extract_image_from_gallery(pictures.slice(index, index + 1)); // in the shape of this WebUI
     }
 

@@ -72,6 +72,7 @@ class Job:
     eta_s: float | None = None
     seconds: float = 0.0  # since it was started
     tags: tuple[str, ...] = ()
+    given: tuple[str, ...] = field(default=(), compare=False)  # the captions as ordered; of this process only
     notes: tuple[str, ...] = ()
     size_px: tuple[int, int] = (0, 0)  # (width, height) of the training picture
     saved: tuple[SavedLora, ...] = ()  # epochs in order, the final one last
@@ -88,7 +89,7 @@ class Job:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; files by their names, without folders."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "given"}
         values |= {name: list(values[name]) for name in ("losses", "tags", "notes", "size_px")}
         return values | {
             "saved": [saved.as_json() for saved in self.saved],

@@ -152,7 +152,7 @@ def _entry(values: dict[str, Any]) -> Entry:
 
 
 def _job(values: dict[str, Any], lora_dirs: list[Path]) -> Job:
-    known = {f.name: values[f.name] for f in fields(Job)}
+    known = {f.name: values[f.name] for f in fields(Job) if f.name != "given"}
     known |= {name: tuple(values[name]) for name in ("losses", "tags", "notes", "size_px")}
     known["saved"] = tuple(_saved(entry, lora_dirs) for entry in values["saved"])
     known["options"] = _options(values["options"])

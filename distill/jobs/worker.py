@@ -58,6 +58,7 @@ class Jobs:
             checkpoint=loaded.name,
             total=order.options.train.steps,
             tags=order.tags or (),
+            given=order.tags or (),
             notes=order.notes,
             created_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
             options=order.options,
@@ -144,8 +145,8 @@ class Jobs:
         return costs.sentence(options, setting, costs.read(self.host.work_dir))
 
     def caption(self, picture: Image.Image, options: CaptionOptions) -> list[str]:
-        """Tags proposed for a picture, when the host has time. Raises DistillError."""
-        if self._is_busy():  # else the person would wait for minutes without a word
+        """Tags proposed for a picture, when the host has time; not while a LoRA is trained. Raises DistillError."""
+        if self._is_busy():
             raise CaptionError("A LoRA is being trained now.", "Describe when it has ended, or write the captions.")
         # 512 px shows a captioner all that it can use, whatever the picture is trained at later.
         image = prepare(picture, PictureOptions(), native_px=512).image

@@ -144,6 +144,15 @@ class Handlers:
         weight = job.options.output.preferred_weight
         return live.chosen(job), weight, block(job, live.chosen(job), weight)
 
+    def restore(self) -> tuple[Any, Any]:
+        """A page that was loaded anew while a job runs -> its picture and captions."""
+        job = self.jobs.latest()
+        path = self.jobs.picture(job.id) if job else None
+        try:
+            return (load(path).image, tag_text.join(job.given)) if job and path else (SAME(), SAME())
+        except DistillError:
+            return SAME(), SAME()  # the picture is gone from the disk, and the person has the page that they asked for
+
     def call(self, chosen: str, weight: float) -> Any:
         """Another epoch or weight -> the prompt."""
         job = self.jobs.latest()

@@ -67,6 +67,7 @@ def _hidden(page: Page) -> None:
         "state": text(html.state({"state": "idle"}), elem_id="distill_state", elem_classes=["distill-hidden"]),
         "tick": gr.Button("Tick", elem_id="distill_tick", elem_classes=["distill-hidden"]),
         "recount": gr.Button("Recount", elem_id="distill_recount", elem_classes=["distill-hidden"]),
+        "restore": gr.Button("Restore", elem_id="distill_restore", elem_classes=["distill-hidden"]),
         "discard": gr.Button("Discard now", elem_id="distill_discard", elem_classes=["distill-hidden"]),
         "chosen": _not_kept(gr.Textbox(label="Chosen LoRA", elem_id="distill_chosen", elem_classes=["distill-hidden"])),
     }

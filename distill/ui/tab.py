@@ -59,6 +59,7 @@ def _connect_job(page: Page, does: Handlers) -> None:
         **LIVE,
     }
     page.tick.click(**ticked)
+    page.restore.click(does.restore, None, [page.picture, page.captions], **LIVE)
     page.go.click(does.distill, [page.picture, page.captions, *page.widgets], [page.message], **LIVE).then(**ticked)
     page.stop.click(does.stop, None, [page.message], **LIVE).then(**ticked)
     page.discard.click(does.discard, None, [page.message], **LIVE).then(**ticked)

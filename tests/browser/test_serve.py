@@ -138,6 +138,8 @@ def test_a_reloaded_page_finds_the_running_job_and_stop_keeps(page, server):
     open_tab(page, server)
     page.wait_for_selector("#distill_root[data-state=running] #distill_loss svg")
     text_is(page, "#distill_status", r"Step \d+ of 1000")
+    value_is(page, CAPTIONS, "^woman, red hair$")
+    page.wait_for_selector("#distill_picture img")
     assert page.locator("#distill_go").is_disabled()
     page.click("#distill_stop")
     page.wait_for_selector("#distill_root[data-state=stopped]")

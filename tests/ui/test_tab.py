@@ -8,7 +8,7 @@ from PIL import Image
 
 from distill.errors import PictureError
 from distill.hosts.standalone import Standalone
-from distill.jobs import Jobs
+from distill.jobs import Jobs, Order
 from distill.options import Options
 from distill.pocket import CHECKPOINT, PORTRAIT
 from distill.ui import options_form
@@ -127,3 +127,17 @@ def test_a_tick_sends_only_what_changed(handlers):
     assert "data-distill" in state
     assert first[3] != gr.update()  # the checkpoint's line
     assert second == [gr.update()] * len(second)
+
+
+def test_a_page_loaded_anew_gets_the_picture_and_captions_of_the_job(handlers, jobs):
+    options = Options.from_flat({"repeats": 500, "preview": False, "sample_every": 0})
+    with Image.open(PORTRAIT) as image:
+        job = jobs.submit(Order(picture=image, tags=("woman", "red hair"), options=options))
+    try:
+        picture, captions = handlers.restore()
+    finally:
+        jobs.discard(job.id)
+        jobs.wait(job.id, 60)
+    assert captions == "woman, red hair"
+    with Image.open(PORTRAIT) as image:
+        assert picture.tobytes() == image.convert(picture.mode).tobytes()
