@@ -120,6 +120,15 @@
         else if (target.dataset.insert) insert(target.dataset.insert);
     }
 
+    // The WebUI's hand-over would clear img2img's picture when we have none to give: only the prompt goes then.
+    function onCapture(event) {
+        const use = event.target.closest?.("#distill_use_img2img, #distill_use_inpaint");
+        if (!use || one("#distill_picture img")) return;
+        event.stopImmediatePropagation();
+        onClick(event);
+    }
+
+    document.addEventListener("click", onCapture, true);
     document.addEventListener("click", onClick);
     document.addEventListener("paste", onPaste);
 

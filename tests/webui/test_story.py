@@ -151,6 +151,34 @@ def generate(page, webui: WebUI) -> None:
     page.wait_for_timeout(1500)
 
 
+def test_use_in_img2img_hands_over_picture_and_prompt(webui: WebUI, page) -> None:
+    if not page.input_value("#distill_prompt textarea"):
+        pytest.skip("no LoRA of this server's life: run the whole file")
+    page.evaluate("switch_to_distill()")
+    clear = page.locator(
+        "#distill_picture button[aria-label=Clear], #distill_picture button[aria-label='Remove Image']"
+    )
+    if not page.locator("#distill_picture img").count():
+        page.set_input_files("#distill_picture input[type=file]", str(PORTRAIT))
+        page.wait_for_selector("#distill_picture img")
+    page.click("#distill_use_img2img")
+    page.wait_for_selector("#img2img_generate:visible")
+    shown = (
+        "document.querySelector('#img2img_image img[src^=data], #img2img_image img[src^=http], #img2img_image canvas')"
+    )
+    page.wait_for_function(shown)
+    assert "<lora:" in page.input_value("#img2img_prompt textarea")
+    # and with an empty picture of ours, the one in img2img stays
+    page.evaluate("switch_to_distill()")
+    clear.first.click()
+    page.wait_for_selector("#distill_picture img", state="detached")
+    page.click("#distill_use_img2img")
+    page.wait_for_selector("#img2img_generate:visible")
+    page.wait_for_timeout(2000)
+    assert page.evaluate(f"!!{shown}")
+    assert page.input_value("#img2img_prompt textarea").count("<lora:") == 1
+
+
 def test_a_generated_picture_is_taken_by_one_click(webui: WebUI, page) -> None:
     page.evaluate("switch_to_distill()")
     page.evaluate("document.querySelector('#tabs button').click()")
