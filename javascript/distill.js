@@ -5,7 +5,7 @@
 
     if (window.distill) return; // loaded twice, by a page that was built again
 
-    const ACTIVE_MS = 1000, IDLE_MS = 5000, BEAT_MS = 250, TYPING_MS = 350, GIVE_UP_MS = 10000;
+    const ACTIVE_MS = 1000, IDLE_MS = 5000, BEAT_MS = 250, TYPING_MS = 350, SETTLED_MS = 2500, GIVE_UP_MS = 10000;
 
     /* ---- the page ---- */
 
@@ -166,11 +166,13 @@
 
     /* ---- counting again when something was typed or set ---- */
 
-    let typing = 0;
+    let typing = 0, settled = 0;
 
     function recountSoon() {
         clearTimeout(typing);
+        clearTimeout(settled);
         typing = setTimeout(() => press("distill_recount"), TYPING_MS);
+        settled = setTimeout(() => press("distill_recount"), SETTLED_MS); // an older answer may have come last
     }
 
     function onChanged(event) {

@@ -18,6 +18,9 @@ _HIDDEN: dict[str, Any] = {"api_visibility": "private"} if _MAJOR >= 6 else {"ap
 LIVE: dict[str, Any] = {"queue": False, "show_progress": "hidden", **_HIDDEN}
 """For events that answer at once and must not flicker: past the queue, no spinner, not in the API."""
 
+LATEST: dict[str, Any] = {"trigger_mode": "always_last"} if _MAJOR >= 4 else {}
+"""For a press that counts even while the one before is being answered; gradio 3 takes each."""
+
 SLOW: dict[str, Any] = {"show_progress": "minimal", **_HIDDEN}
 """For events that may take a while."""
 

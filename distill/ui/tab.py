@@ -8,7 +8,7 @@ import gradio as gr
 
 from distill.jobs import Jobs
 from distill.ui import panels
-from distill.ui.gradio_compat import LIVE, SLOW
+from distill.ui.gradio_compat import LATEST, LIVE, SLOW
 from distill.ui.handlers import Handlers
 from distill.ui.panels import Page
 from distill.ui.surroundings import Surroundings
@@ -38,7 +38,7 @@ def _connect_draft(page: Page, does: Handlers) -> None:
         **LIVE,
     }
     page.picture.change(**looked, **LIVE).then(**counted)
-    page.recount.click(**counted)
+    page.recount.click(**counted, **LATEST)
     loading = {"fn": does.load, "inputs": [page.url], "outputs": [page.picture, page.notes]}
     page.load.click(**loading, **SLOW)
     page.url.submit(**loading, **SLOW)

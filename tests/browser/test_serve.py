@@ -131,7 +131,11 @@ def test_a_reloaded_page_finds_the_running_job_and_stop_keeps(page, server):
     page.locator(CAPTIONS).fill("woman, red hair")
     set_option(page, "sampling", "sample_every", 0)
     set_option(page, "sampling", "sample_steps", 4)
-    set_option(page, "training", "epochs", 50)
+    for _ in range(3):  # a slider that is just being unfolded may not take the number
+        set_option(page, "training", "epochs", 50)
+        page.wait_for_timeout(3000)
+        if page.inner_text("#distill_cost").startswith("1000 steps"):
+            break
     text_is(page, "#distill_cost", r"^1000 steps")
     page.click("#distill_go")
     page.wait_for_selector("#distill_root[data-state=running] #distill_loss svg")  # the line of before may stand yet
