@@ -16,11 +16,10 @@ from distill.hosts.give_back import checksum, given_back
 from distill.hosts.kinds import context_kind, require_sd15
 from distill.hosts.schedule import Facts, facts_from_folder, facts_from_yaml, read_json
 from distill.hosts.tensor_file import TensorFile, open_header
+from distill.pocket import TOKENIZER
 
 if TYPE_CHECKING:
     import torch
-
-TOKENIZER = Path(__file__).resolve().parent.parent / "pocket" / "tokenizer"  # CLIP's vocabulary, the same for all SD1.5
 
 
 class Standalone:

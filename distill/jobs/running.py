@@ -15,7 +15,7 @@ from distill.host import Host, Turn
 from distill.jobs import costs
 from distill.jobs.job import Job, Order, after
 from distill.jobs.journal import Journal
-from distill.output.sidecars import PREVIEW
+from distill.output.sidecars import ENDINGS
 from distill.pipeline import distill
 from distill.training.loop import Step
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 JOURNAL_EVERY_S = 3.0
-ENDINGS = (".safetensors", ".json", ".png", PREVIEW)
 
 _log = logging.getLogger(__name__)
 

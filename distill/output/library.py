@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from distill.errors import OutputError
-from distill.output.sidecars import PREVIEW, preview_of
+from distill.output.sidecars import ENDINGS, preview_of
 
 MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
-ENDINGS = (".safetensors", ".json", ".png", PREVIEW)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,8 @@ from PIL.PngImagePlugin import PngInfo
 from distill.output import atomic
 
 PREVIEW = ".preview.png"
+ENDINGS = (".safetensors", ".json", ".png", PREVIEW)
+"""Of a LoRA and all that may lie beside it."""
 
 
 def write(

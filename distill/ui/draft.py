@@ -14,8 +14,8 @@ from distill.captions import tags as tag_text
 from distill.captions import tokens
 from distill.captions.naming import name_of
 from distill.events import Prepared
+from distill.hosts.standalone import clip_tokenizer
 from distill.options import Options, PictureOptions
-from distill.pocket import TOKENIZER
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,4 @@ _reading = threading.Lock()
 
 @lru_cache(maxsize=1)
 def _read_tokenizer() -> Any:
-    from transformers import CLIPTokenizer
-
-    return CLIPTokenizer.from_pretrained(str(TOKENIZER), local_files_only=True)
+    return clip_tokenizer()

@@ -30,6 +30,7 @@ def set_option(page, group, name, value):
     field = page.locator(f"#distill_{name} input[type=number]")
     if not field.is_visible():
         page.locator(f"#distill_group_{group} > button, #distill_group_{group} > .label-wrap").first.click()
+        page.wait_for_timeout(800)  # a slider that is still being unfolded does not take the number
     field.fill(str(value))
     field.press("Tab")
 
