@@ -13,6 +13,7 @@ import random
 from PIL import Image, ImageFilter
 
 from distill.captions.backends import open_captioner
+from distill.captions.prose import from_caption
 from distill.pocket import world
 from distill.pocket.make.captioner_score import score
 from distill.pocket.render import render
@@ -40,7 +41,7 @@ def main() -> None:
     count = parser.parse_args().count
     with open_captioner("pocket") as captioner:
         for kind in ("rendered", "softened", "kept-out"):
-            result = score([(true, captioner.caption(image)) for image, true in portraits(count, kind)])
+            result = score([(true, from_caption(captioner.say(image))) for image, true in portraits(count, kind)])
             print(f"{kind:9s} {result}", flush=True)
 
 

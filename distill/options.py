@@ -80,7 +80,17 @@ class CaptionOptions(Checked):
     captioner: str = option(
         "auto",
         "Captioner",
-        "auto, none, pocket, or a folder with a BLIP model.",
+        "auto, none, a captioner's name, or a folder with a model; several joined with + are merged.",
+    )
+    endpoint: str = option(
+        "", "Endpoint", "Address of a server that speaks OpenAI's protocol, such as http://127.0.0.1:11434/v1 (Ollama)."
+    )
+    endpoint_model: str = option("", "Endpoint model", "A vision model of that server; empty takes the first one.")
+    identity: str = option(
+        "changeable",
+        "Identity",
+        "changeable: hair, eyes, face and body are captions too; locked: they are left out, so the trigger holds them.",
+        choices=("changeable", "locked"),
     )
     trigger: str = option("", "Trigger", "The words that call the subject; empty makes two rare ones.")
     keep_tokens: int = option(1, "Keep tokens", "How many first tags stay in front when shuffling.", ge=0, le=75)

@@ -17,6 +17,7 @@ from PIL import Image
 from distill.captions import tokens
 from distill.captions.backends import open_captioner
 from distill.captions.naming import checked_name, name_of, rare_trigger
+from distill.captions.prose import from_caption
 from distill.captions.tags import compose, subject_of, tidy
 from distill.errors import CaptionError
 from distill.events import Captioned, Event, Prepared
@@ -42,7 +43,7 @@ def caption(image: Image.Image, options: CaptionOptions, checkpoint: str) -> lis
     # The bundled captioner knows the bundled checkpoint's world, and nothing else.
     auto = "pocket" if checkpoint == "pocket" else "none"
     with open_captioner(options.captioner, auto=auto) as captioner:
-        return captioner.caption(image)
+        return from_caption(captioner.say(image))
 
 
 def finish_captions(tags: Sequence[str], image: Image.Image, options: Options, tokenizer: Any) -> Captioned:

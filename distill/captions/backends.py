@@ -5,53 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from PIL import Image
 
+from distill.captions.captioner import Captioner, Closing, never
 from distill.errors import CaptionError
 
 POCKET_FOLDER = Path(__file__).parents[1] / "pocket" / "captioner"
 
 
-class Captioner(Protocol):
-    """Looks at one RGB picture and says its tags; used in a `with`, which frees the memory at its end."""
-
-    name: str  # for messages and metadata
-
-    def caption(self, image: Image.Image) -> list[str]:
-        """Tags, normalised, the same for the same picture. Raises CaptionError."""
-        ...
-
-    def close(self) -> None:
-        """Give the memory back; more than once does no harm."""
-        ...
-
-    def __enter__(self) -> Captioner: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-class NoCaptioner:
+class NoCaptioner(Closing):
     """Says nothing: the box stays empty and the user writes the captions."""
 
     name = "none"
 
-    def caption(self, image: Image.Image) -> list[str]:
+    def say(self, image: Image.Image, should_stop: Callable[[], bool] = never) -> str:
         """No tags."""
-        return []
-
-    def close(self) -> None:
-        """Nothing to free."""
-
-    def __enter__(self) -> NoCaptioner:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        return ""
 
 
 @dataclass(frozen=True)

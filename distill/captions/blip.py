@@ -7,14 +7,14 @@ are prepared and word pieces put together here, which is a page less than the di
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from distill.captions.prose import from_caption
+from distill.captions.captioner import CaptioningStopped, Closing, never
 from distill.errors import CaptionError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ MAX_NEW_TOKENS = 56
 BEAMS = 3
 
 
-class BlipCaptioner:
+class BlipCaptioner(Closing):
     """A BLIP model that captions one picture at a time, in float32, with the same answer each time."""
 
     def __init__(self, folder: Path, *, name: str = "", device: Any = "cpu") -> None:
@@ -35,17 +35,15 @@ class BlipCaptioner:
         self._mean, self._std = _read_normalisation(folder)
         self._model: Any = _load(folder).to(device)
 
-    def caption(self, image: Image.Image) -> list[str]:
-        """Tags of an RGB picture of any size. Raises CaptionError once it is closed."""
-        return from_caption(self.sentence(image))
-
-    def sentence(self, image: Image.Image) -> str:
-        """What the model says, before it is cut into tags."""
+    def say(self, image: Image.Image, should_stop: Callable[[], bool] = never) -> str:
+        """One sentence or comma list on an RGB picture of any size. Raises CaptionError once it is closed."""
         import torch
 
         if self._model is None:
             raise CaptionError("The captioner was closed.", "Open it again.")
         config = self._model.config
+        if should_stop():
+            raise CaptioningStopped
         values = pixels(image, config.vision_config.image_size, self._mean, self._std)
         with torch.inference_mode():
             row = self._model.generate(
@@ -60,12 +58,6 @@ class BlipCaptioner:
     def close(self) -> None:
         """Let go of the weights."""
         self._model = None
-
-    def __enter__(self) -> BlipCaptioner:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def pixels(image: Image.Image, edge_px: int, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:

@@ -13,6 +13,9 @@ HINT = "Distill this: train a LoRA on this picture"
 SECTION = ("distill", "Distill")
 SETTINGS = (
     "captioner",
+    "endpoint",
+    "endpoint_model",
+    "identity",
     "resolution",
     "gradient_checkpointing",
     "preferred_weight",

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from distill.captions.backends import BACKENDS, open_captioner
+from distill.captions.prose import from_caption
 from distill.errors import CaptionError
 
 PICTURE = Image.effect_noise((100, 60), 60).convert("RGB")
@@ -19,14 +20,14 @@ def test_none_says_nothing() -> None:
     for choice in ("none", "auto"):
         with open_captioner(choice) as captioner:
             assert captioner.name == "none"
-            assert captioner.caption(PICTURE) == []
+            assert captioner.say(PICTURE) == ""
 
 
 def test_a_folder_is_a_captioner(blip_folder: Path) -> None:
     with open_captioner(str(blip_folder)) as captioner:
         assert captioner.name == blip_folder.name
-        tags = captioner.caption(PICTURE)
-        assert tags == captioner.caption(PICTURE)
+        said = captioner.say(PICTURE)
+        assert said == captioner.say(PICTURE)
 
 
 @pytest.mark.parametrize("choice", ["", "blip-large", "/no/such/folder", "Salesforce/blip-image-captioning-base"])
@@ -53,7 +54,7 @@ def test_pocket_tags_a_portrait() -> None:
     with open_captioner("auto", auto="pocket") as captioner:
         for _ in range(8):
             attributes = world.sample(rng)
-            tags = captioner.caption(render(attributes, rng))
+            tags = from_caption(captioner.say(render(attributes, rng)))
             assert tags[0] == attributes.person
             right += len(set(tags) & set(world.tags(attributes)))
             said, true = said + len(tags), true + len(world.tags(attributes))

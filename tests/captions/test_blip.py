@@ -24,10 +24,10 @@ def copied(blip_folder: Path, tmp_path: Path) -> Path:
 
 def test_the_same_picture_gets_the_same_sentence(blip_folder: Path) -> None:
     captioner = BlipCaptioner(blip_folder)
-    sentence = captioner.sentence(PICTURE)
+    sentence = captioner.say(PICTURE)
     assert sentence
     assert "[" not in sentence
-    assert BlipCaptioner(blip_folder).sentence(PICTURE) == sentence
+    assert BlipCaptioner(blip_folder).say(PICTURE) == sentence
 
 
 def test_a_closed_one_says_so(blip_folder: Path) -> None:
@@ -35,7 +35,7 @@ def test_a_closed_one_says_so(blip_folder: Path) -> None:
     captioner.close()
     captioner.close()
     with pytest.raises(CaptionError, match="closed"):
-        captioner.caption(PICTURE)
+        captioner.say(PICTURE)
 
 
 def test_pixels_are_those_of_transformers_own_processor() -> None:
@@ -91,7 +91,7 @@ def test_nothing_is_downloaded_or_printed(
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    BlipCaptioner(blip_folder).caption(PICTURE)
+    BlipCaptioner(blip_folder).say(PICTURE)
     assert capfd.readouterr() == ("", "")
 
 

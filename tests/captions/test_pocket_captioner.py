@@ -33,7 +33,7 @@ def test_what_is_written_is_what_blip_reads(tmp_path: Path) -> None:
     write(untrained(len(VOCABULARY.words)), VOCABULARY, tmp_path)
     assert tuple(read_vocabulary(tmp_path)) == VOCABULARY.words
     portrait = captioner.portrait(random.Random(1))
-    assert BlipCaptioner(tmp_path).sentence(portrait.image) == BlipCaptioner(tmp_path).sentence(portrait.image)
+    assert BlipCaptioner(tmp_path).say(portrait.image) == BlipCaptioner(tmp_path).say(portrait.image)
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 6e6
 
 
