@@ -12,8 +12,9 @@ import random
 
 from PIL import Image, ImageFilter
 
-from distill.captions.backends import open_captioner
+from distill.captions.backends import Desk, open_captioner
 from distill.captions.prose import from_caption
+from distill.options import CaptionOptions
 from distill.pocket import world
 from distill.pocket.make.captioner_score import score
 from distill.pocket.render import render
@@ -39,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=200)
     count = parser.parse_args().count
-    with open_captioner("pocket") as captioner:
+    with open_captioner("pocket", CaptionOptions(), Desk()) as captioner:
         for kind in ("rendered", "softened", "kept-out"):
             result = score([(true, from_caption(captioner.say(image))) for image, true in portraits(count, kind)])
             print(f"{kind:9s} {result}", flush=True)

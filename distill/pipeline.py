@@ -15,10 +15,11 @@ from typing import Any
 from PIL import Image
 
 from distill.captions import tokens
-from distill.captions.backends import open_captioner
+from distill.captions.backends import Desk
+from distill.captions.describing import describe
 from distill.captions.naming import checked_name, name_of, rare_trigger
-from distill.captions.prose import from_caption
-from distill.captions.tags import compose, subject_of, tidy
+from distill.captions.portrait import SEVERAL, Description
+from distill.captions.tags import compose, subject_of, tidy, without_identity
 from distill.errors import CaptionError
 from distill.events import Captioned, Event, Prepared
 from distill.host import Host
@@ -38,26 +39,35 @@ def prepare(source: Path | bytes | Image.Image, options: PictureOptions, native_
     return Prepared(picture, image, (*picture.notes, *quality.report(picture.image, resolution_px, options.crop)))
 
 
-def caption(image: Image.Image, options: CaptionOptions, checkpoint: str) -> list[str]:
-    """Tags proposed for a picture, without trigger; `checkpoint` is the loaded one's name. Raises CaptionError."""
-    # The bundled captioner knows the bundled checkpoint's world, and nothing else.
-    auto = "pocket" if checkpoint == "pocket" else "none"
-    with open_captioner(options.captioner, auto=auto) as captioner:
-        return from_caption(captioner.say(image))
+def desk_of(host: Host, checkpoint: str, *, key: str = "") -> Desk:
+    """What captioners find at a host; `checkpoint` is the loaded one's name, `key` the endpoint's."""
+    return Desk(checkpoint=checkpoint, folder=host.work_dir / "captioners", key=key)
+
+
+def caption(
+    image: Image.Image, options: CaptionOptions, desk: Desk, should_stop: Callable[[], bool] = lambda: False
+) -> Description:
+    """What captioners see in a picture; empty when none is set. Raises CaptionError, CaptioningStopped."""
+    return describe(image, options, desk, should_stop)
 
 
 def finish_captions(tags: Sequence[str], image: Image.Image, options: Options, tokenizer: Any) -> Captioned:
-    """Edited tags -> training tags: trigger and class come first, doubles go. Raises CaptionError."""
+    """Edited tags -> training tags: trigger and class first, doubles and locked identity left out.
+
+    Raises CaptionError.
+    """
     # Seeded by seed and picture, so that doing it again gives the same words and so the same LoRA.
     rng = random.Random(f"{options.train.seed} {hashlib.sha256(image.tobytes()).hexdigest()}")
     trigger = options.caption.trigger.strip() or rare_trigger(tokenizer.get_vocab(), rng)
     if "," in trigger:
         raise CaptionError(f"The trigger {trigger!r} has a comma.", "Give words only; tags go into the captions.")
-    subject = subject_of(tidy(tags))
-    final = compose(trigger, subject.class_word, tidy(tags))
+    tags = tidy(tags)
+    subject = subject_of(tags)
+    kept = without_identity(tags) if options.caption.identity == "locked" else tags
+    final = compose(trigger, subject.class_word, kept)
     notes = tokens.notes(final, tokenizer)
     if subject.several:
-        notes = (*notes, "The captions name more than one person: crop to one, or the LoRA will mix them.")
+        notes = (*notes, SEVERAL)
     return Captioned(tuple(final), trigger, notes)
 
 
@@ -81,7 +91,8 @@ def distill(
     with host.borrow() as models:
         prepared = prepare(source, options.picture, models.native_px)
         yield prepared
-        tags = caption(prepared.image, options.caption, models.name) if tags is None else tags
+        if tags is None:
+            tags = caption(prepared.image, options.caption, desk_of(host, models.name), should_stop).tags
         captioned = finish_captions(tags, prepared.image, options, models.tokenizer)
         yield captioned
         name = unused_name(host.lora_dir, wished or name_of(captioned.trigger))

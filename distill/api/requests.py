@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from distill.api.answers import UNUSABLE, Refusal
 from distill.api.policy import Policy
-from distill.captions.backends import BACKENDS
+from distill.captions.backends import NAMES
 from distill.captions.tags import parse, tidy
 from distill.errors import CaptionError, PictureError
 from distill.image.addresses import fetch
@@ -91,7 +91,7 @@ def options_of(value: Any) -> Options:
     if not isinstance(value, Mapping | None):
         raise Refusal(UNUSABLE, "The options are not an object.", 'Send {"network_dim": 16, ...}.')
     options = Options.from_flat(value or {})
-    names = ("auto", *(backend.name for backend in BACKENDS))
-    if options.caption.captioner not in names:  # the others are folders of the server
-        raise CaptionError(f"There is no captioner {options.caption.captioner[:100]!r}.", f"Choose {', '.join(names)}.")
+    for name in options.caption.captioner.split("+"):
+        if name.strip() not in NAMES:  # the others are folders of the server
+            raise CaptionError(f"There is no captioner {name.strip()[:100]!r}.", f"Choose {', '.join(NAMES)}.")
     return options

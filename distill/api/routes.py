@@ -118,7 +118,7 @@ class _Api:
         }
 
     async def caption(self, request: Request) -> Any:
-        """Tags proposed for a picture: {picture, options}"""
+        """Tags proposed for a picture, with their groups: {picture, options}"""
         body = await read_json(request, self._policy, ("picture", "options"))
         return await run_in_threadpool(self._caption, body)
 
@@ -126,7 +126,8 @@ class _Api:
         options = options_of(body.get("options"))
         data = picture_of(body.get("picture"), self._policy)
         prepared = prepare(data, options.picture, self._host.loaded().native_px)
-        return {"tags": self._jobs.caption(prepared.picture.image, options.caption), "notes": list(prepared.notes)}
+        described = self._jobs.caption(prepared.picture.image, options.caption)
+        return described.as_json() | {"notes": [*prepared.notes, *described.notes]}
 
     async def train(self, request: Request) -> Any:
         """Queue a training: {picture, captions, options}"""

@@ -1,18 +1,31 @@
-"""Who writes the captions: a short list of captioners, each loaded only when it is asked for."""
+"""Who writes the captions: the captioners that can be chosen by name, each loaded only when it is asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from distill.captions.captioner import Captioner, Closing, never
 from distill.errors import CaptionError
+from distill.options import CaptionOptions
 
 POCKET_FOLDER = Path(__file__).parents[1] / "pocket" / "captioner"
+NAMES = ("auto", "none", "pocket", "endpoint")
+"""What the option `captioner` may name, other than a folder."""
+
+NOT_ON_DEVICE = ("none", "endpoint")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """What captioners find where they work."""
+
+    checkpoint: str = ""  # the loaded one's name: the bundled captioner knows the bundled checkpoint's world only
+    folder: Path | None = None  # where downloaded captioners are kept
+    key: str = ""  # the endpoint's
 
 
 class NoCaptioner(Closing):
@@ -25,45 +38,47 @@ class NoCaptioner(Closing):
         return ""
 
 
-@dataclass(frozen=True)
-class Backend:
-    """One captioner that can be chosen by name."""
+def resolved(options: CaptionOptions, desk: Desk) -> tuple[str, ...]:
+    """The choices that the option `captioner` stands for, "auto" replaced by what is at hand; without "none"."""
+    wanted = options.captioner.strip()
+    names = _auto(options, desk) if wanted == "auto" else [part.strip() for part in wanted.split("+")]
+    if Path(wanted).expanduser().is_dir():  # a folder may have a + in its name
+        names = [wanted]
+    return tuple(name for name in dict.fromkeys(names) if name != "none")
 
-    name: str
-    label: str
-    open: Callable[[Any], Captioner]  # takes the torch device
+
+def _auto(options: CaptionOptions, desk: Desk) -> list[str]:
+    if desk.checkpoint == "pocket":
+        return ["pocket"]
+    if options.endpoint.strip():
+        return ["endpoint"]
+    return ["none"]
 
 
-def _blip(folder: Path, name: str, device: Any) -> Captioner:
+def needs_device(options: CaptionOptions, desk: Desk) -> bool:
+    """Whether one of them computes on this machine, so that it has to wait for its turn."""
+    return any(name not in NOT_ON_DEVICE for name in resolved(options, desk))
+
+
+def open_captioner(choice: str, options: CaptionOptions, desk: Desk) -> Captioner:
+    """The captioner of that name, or a model in the folder of that path; nothing is ever downloaded here.
+
+    Raises CaptionError.
+    """
+    if choice == "none":
+        return NoCaptioner()
+    if choice == "pocket":
+        return _in_folder(POCKET_FOLDER, "pocket")
+    folder = Path(choice).expanduser()
+    if not choice or not folder.is_dir():
+        raise CaptionError(
+            f"There is no captioner {choice!r}.",
+            "Choose auto, none, pocket, or the path of a folder with a BLIP model in it. Nothing is downloaded.",
+        )
+    return _in_folder(folder, folder.name)
+
+
+def _in_folder(folder: Path, name: str) -> Captioner:
     from distill.captions.blip import BlipCaptioner
 
-    return BlipCaptioner(folder, name=name, device=device)
-
-
-BACKENDS: tuple[Backend, ...] = (
-    Backend("none", "None: write the captions yourself", lambda device: NoCaptioner()),
-    Backend(
-        "pocket",
-        "Pocket: bundled, knows the demo's portraits only",
-        lambda device: _blip(POCKET_FOLDER, "pocket", device),
-    ),
-)
-
-
-def open_captioner(choice: str, *, auto: str = "none", device: Any = "cpu") -> Captioner:
-    """The captioner of that name, or a BLIP model in the folder of that path; nothing is ever downloaded.
-
-    `auto` is what the choice "auto" stands for: the caller knows which checkpoint is loaded. Raises CaptionError.
-    """
-    wanted = auto if choice == "auto" else choice
-    for backend in BACKENDS:
-        if backend.name == wanted:
-            return backend.open(device)
-    folder = Path(wanted).expanduser()
-    if not wanted or not folder.is_dir():
-        names = ", ".join(backend.name for backend in BACKENDS)
-        raise CaptionError(
-            f"There is no captioner {wanted!r}.",
-            f"Choose auto, {names}, or the path of a folder with a BLIP model in it. Nothing is downloaded.",
-        )
-    return _blip(folder, folder.name, device)
+    return BlipCaptioner(folder, name=name)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from distill.captions.prose import from_caption
 from distill.captions.tags import group_of, parse, subject_of, tidy
-from distill.captions.words import GROUPS
+from distill.captions.words import GROUPS, IDENTITY_GROUPS
 
 ASKED = GROUPS[:-1]
 """The groups that a captioner is asked for: all but `other`."""
@@ -58,6 +59,18 @@ class Description:
     def several(self) -> bool:
         """Whether more than one person is named."""
         return subject_of(self.tags).several
+
+    def as_json(self) -> dict[str, Any]:
+        """With plain values."""
+        return {
+            "tags": list(self.tags),
+            "groups": dict(self.groups),
+            "identity": [tag for tag in self.tags if self.groups[tag] in IDENTITY_GROUPS],
+            "class": self.class_word,
+            "several": self.several,
+            "by": list(self.by),
+            "notes": list(self.notes),
+        }
 
     def lines(self) -> list[str]:
         """`group: tag, tag` for each group that has one."""

@@ -14,6 +14,7 @@ from distill.errors import CaptionError
 
 _SEPARATORS = re.compile(r"[,\n\r，、]+")
 _WEIGHTED = re.compile(r"^[(\[{]+([^()\[\]{}]+?)(?::\s*[0-9.]+)?[)\]}]+$")
+_ONE = re.compile(r"^(?:an?|one|1|single)\s+")
 _NETWORK = re.compile(r"<\w+:[^<>]*>")
 
 
@@ -53,7 +54,7 @@ def group_of(tag: str) -> str:
     parts = re.findall(r"[\w'-]+", tag)
     if parts and parts[0] in words.LEADING:
         return "pose"
-    for length in (2, 1):
+    for length in (3, 2, 1):
         for end in range(len(parts), length - 1, -1):
             group = known.get(" ".join(parts[end - length : end]))
             if group:
@@ -116,7 +117,12 @@ def _words_in(tags: Iterable[str]) -> list[str]:
 def without_class(tags: Iterable[str]) -> list[str]:
     """The tags less those that only name the class ("woman", "1girl"): `compose` says it with the trigger."""
     named = words.WOMAN_WORDS | words.MAN_WORDS | words.PERSON_WORDS
-    return [tag for tag in tags if tag.removeprefix("a ") not in named]
+    return [tag for tag in tags if _ONE.sub("", tag) not in named]
+
+
+def without_identity(tags: Iterable[str]) -> list[str]:
+    """The tags less those of the groups that make a person recognisable: the trigger is to hold these."""
+    return [tag for tag in tags if group_of(tag) not in words.IDENTITY_GROUPS]
 
 
 def compose(trigger: str, class_word: str, tags: Sequence[str]) -> list[str]:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from functools import partial
 from pathlib import Path
 
 from distill.captions.tags import parse
+from distill.cli.captioning import caption, caption_file
 from distill.cli.flags import options_from
 from distill.cli.report import follow, interruptible, say
 from distill.errors import CaptionError, OutputError
 from distill.hosts.standalone import Standalone
 from distill.options import markdown_table
-from distill.pipeline import caption as propose
-from distill.pipeline import distill, prepare
+from distill.pipeline import distill
 from distill.pocket import CHECKPOINT
 
-_AUTO_NOTES = {
-    True: "The bundled captioner knows the pocket world only; for other pictures give --captioner FOLDER with a BLIP.",
-    False: "No captioner is set for this checkpoint: give --captioner FOLDER with a BLIP, or write the tags yourself.",
-}
+__all__ = ["caption", "demo", "generate", "info", "options", "serve", "train"]
 
 
 def demo(arguments: argparse.Namespace) -> int:
@@ -34,21 +30,6 @@ def demo(arguments: argparse.Namespace) -> int:
         interrupted = should_stop()
     say(f"sheet     {sheet}", arguments.json, event="sheet", path=str(sheet))
     return 130 if interrupted else 0
-
-
-def caption(arguments: argparse.Namespace) -> int:
-    """Print the captions; --write puts them beside the picture."""
-    options = options_from(arguments)
-    # 512 px shows a captioner all that it can use, whatever the picture is trained at later.
-    prepared = prepare(arguments.picture, options.picture, native_px=512)
-    checkpoint = (arguments.checkpoint or CHECKPOINT).stem
-    tags = propose(prepared.image, options.caption, checkpoint)
-    if options.caption.captioner == "auto":
-        print(f"distill: {_AUTO_NOTES[checkpoint == CHECKPOINT.stem]}", file=sys.stderr)
-    if arguments.write:
-        _write_text(_caption_file(arguments.picture), ", ".join(tags))
-    say(", ".join(tags), arguments.json, tags=tags, notes=prepared.notes)
-    return 0
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -114,26 +95,13 @@ def _host(arguments: argparse.Namespace) -> Standalone:
 def _tags(arguments: argparse.Namespace) -> list[str] | None:
     if arguments.captions is not None:
         return parse(arguments.captions)
-    written = _caption_file(arguments.picture)
+    written = caption_file(arguments.picture)
     if not written.is_file():
         return None
     try:
         return parse(written.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise CaptionError(f"{written} can't be read: {error}.", "Save it as UTF-8 text.") from error
-
-
-def _caption_file(picture: Path) -> Path:
-    return picture.with_suffix(".txt")
-
-
-def _write_text(path: Path, text: str) -> None:
-    if path.exists():
-        raise OutputError(f"{path} is there already.", "It may hold your edits; move or delete it first.")
-    try:
-        path.write_text(text + "\n", "utf-8")
-    except OSError as error:
-        raise OutputError(f"{path} can't be written: {error.strerror}.", "Nothing was changed.") from error
 
 
 def _numbered(path: Path, count: int) -> list[Path]:

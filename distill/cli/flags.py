@@ -40,10 +40,12 @@ def parser() -> argparse.ArgumentParser:
     _model_flags(demo, lora_dir=False)
 
     caption = _command(commands, "caption", "propose captions for a picture")
-    caption.add_argument("picture", type=Path)
+    caption.add_argument("picture", type=Path, nargs="+")
     caption.add_argument("--write", action="store_true", help="write them to PICTURE's .txt, for you to edit")
+    caption.add_argument("--groups", action="store_true", help="one line for each group: hair, eyes, clothing ...")
     caption.add_argument("--checkpoint", type=Path, help="what it is for: decides what --captioner auto is")
-    _option_flags(caption, (PictureOptions, CaptionOptions), only=_names(PictureOptions) | {"captioner"})
+    asked = {"captioner", "endpoint", "endpoint_model", "identity"}
+    _option_flags(caption, (PictureOptions, CaptionOptions), only=_names(PictureOptions) | asked)
 
     train = _command(commands, "train", "train a LoRA on one picture")
     train.add_argument("picture", type=Path)

@@ -43,7 +43,9 @@ def follow(events: Iterable[Event], *, as_json: bool) -> Done:
 
 
 @contextmanager
-def interruptible() -> Iterator[Any]:
+def interruptible(
+    said: str = "Stopping after this step and saving; press Ctrl-C again to discard.",
+) -> Iterator[Any]:
     """Yields a callable that says whether Ctrl-C was pressed; a second Ctrl-C raises KeyboardInterrupt."""
     pressed: list[int] = []
 
@@ -51,7 +53,7 @@ def interruptible() -> Iterator[Any]:
         if pressed:
             raise KeyboardInterrupt
         pressed.append(signum)
-        print("\nStopping after this step and saving; press Ctrl-C again to discard.", file=sys.stderr)
+        print(f"\n{said}", file=sys.stderr)
 
     before = signal.signal(signal.SIGINT, on_interrupt)
     try:

@@ -15,16 +15,17 @@ from pathlib import Path
 from PIL import Image
 
 from distill.captions.naming import checked_name
-from distill.errors import CaptionError, CheckpointError, DistillError, JobError, OutputError
+from distill.captions.portrait import Description
+from distill.errors import CheckpointError, JobError, OutputError
 from distill.host import Host
 from distill.image.loading import load
 from distill.jobs import costs
+from distill.jobs.captioning import Captioning
 from distill.jobs.job import Job, Order
 from distill.jobs.journal import KEPT, Journal
-from distill.jobs.running import Ticket, discarded, said
-from distill.options import CaptionOptions, Options, PictureOptions
+from distill.jobs.running import Ticket, discarded
+from distill.options import CaptionOptions, Options
 from distill.output.atomic import check_writable
-from distill.pipeline import caption, prepare
 
 IDLE_S = 60.0  # how long the thread waits for the next job before it ends
 
@@ -42,6 +43,7 @@ class Jobs:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._dismissed: set[str] = set()
+        self.captioning = Captioning(host, self._is_busy)
 
     def submit(self, order: Order) -> Job:
         """Queue a training. Raises DistillError for all that can be told at once; then nothing was begun."""
@@ -144,19 +146,13 @@ class Jobs:
         setting = costs.setting_of(options, loaded.name, loaded.native_px)
         return costs.sentence(options, setting, costs.read(self.host.work_dir))
 
-    def caption(self, picture: Image.Image, options: CaptionOptions) -> list[str]:
-        """Tags proposed for a picture, when the host has time; not while a LoRA is trained. Raises DistillError."""
-        if self._is_busy():
-            raise CaptionError("A LoRA is being trained now.", "Describe when it has ended, or write the captions.")
-        # 512 px shows a captioner all that it can use, whatever the picture is trained at later.
-        image = prepare(picture, PictureOptions(), native_px=512).image
-        try:
-            with self.host.turn(f"distill-{secrets.token_hex(6)}", "Distill: captions"):
-                return caption(image, options, self.host.loaded().name)
-        except DistillError:
-            raise
-        except Exception as error:
-            raise CaptionError(*said(error)) from error
+    def caption(self, picture: Image.Image, options: CaptionOptions, key: str = "") -> Description:
+        """What captioners see in a picture; `key` is the endpoint's. Raises DistillError."""
+        return self.captioning.describe(picture, options, key)
+
+    def stop_captioning(self) -> None:
+        """End the description that is being made, if one is."""
+        self.captioning.stop()
 
     def close(self) -> None:
         """Take no more jobs; the one at work is stopped and kept, the waiting ones are ended."""
@@ -166,6 +162,7 @@ class Jobs:
                 ticket.ask("stop")
             self._changed.notify_all()
             thread = self._thread
+        self.captioning.stop()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=60)
 

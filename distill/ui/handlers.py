@@ -68,7 +68,7 @@ class Handlers:
     def describe(self, picture: Given, *values: Any) -> tuple[str, str]:
         """Ask the captioner -> its proposal, what went wrong."""
         try:
-            found = self.jobs.caption(_image(picture), options_form.read(values).caption)
+            found = self.jobs.caption(_image(picture), options_form.read(values).caption).tags
         except DistillError as error:
             return "", html.problem(error.message, error.hint)
         if not found:

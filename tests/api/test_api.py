@@ -63,10 +63,10 @@ def test_captions_are_proposed(client):
 
 
 def test_the_server_answers_while_captions_wait(client, host):
-    answers = []
+    answers, body = [], {"picture": PICTURE, "options": {"captioner": "pocket"}}
     with host.queue_lock:
         asked = threading.Thread(
-            target=lambda: answers.append(client.post("/distill/v1/caption", json={"picture": PICTURE})), daemon=True
+            target=lambda: answers.append(client.post("/distill/v1/caption", json=body)), daemon=True
         )
         asked.start()
         time.sleep(0.1)
