@@ -98,6 +98,16 @@ WORDS: dict[str, str] = {
         speech bubble, error, glitch, pixelated, overexposed, underexposed, chromatic aberration, scratches, name""",
 }
 
+ADJECTIVES = _words(
+    """
+    black white red blue green yellow purple pink brown gray grey orange gold golden silver blonde blond beige hazel
+    amber teal turquoise auburn ginger dark light bright pale deep long short medium shoulder length curly straight
+    wavy messy neat thick thin loose tied big large small wide narrow closed open plain simple solid neutral blurred
+    blurry clean empty and
+    """
+)
+"""Words that say how a thing is, and not which."""
+
 LEADING = _words(
     """
     holding carrying standing sitting lying kneeling squatting crouching leaning walking running jumping dancing
