@@ -22,9 +22,14 @@ def option(
     ge: float | None = None,
     le: float | None = None,
     choices: tuple[str, ...] | None = None,
+    private: bool = False,
 ) -> Any:
-    """A dataclass field that carries its label, help and range (`ge` <= value <= `le`, or one of `choices`)."""
-    return field(default=default, metadata={"label": label, "help": help, "ge": ge, "le": le, "choices": choices})
+    """A dataclass field that carries its label, help and range (`ge` <= value <= `le`, or one of `choices`).
+
+    A `private` one says something of the person's machine: it is written into no file that is passed on.
+    """
+    about = {"label": label, "help": help, "ge": ge, "le": le, "choices": choices, "private": private}
+    return field(default=default, metadata=about)
 
 
 class Checked:
@@ -81,11 +86,17 @@ class CaptionOptions(Checked):
         "auto",
         "Captioner",
         "auto, none, a captioner's name, or a folder with a model; several joined with + are merged.",
+        private=True,
     )
     endpoint: str = option(
-        "", "Endpoint", "Address of a server that speaks OpenAI's protocol, such as http://127.0.0.1:11434/v1 (Ollama)."
+        "",
+        "Endpoint",
+        "Address of a server that speaks OpenAI's protocol, such as http://127.0.0.1:11434/v1 (Ollama).",
+        private=True,
     )
-    endpoint_model: str = option("", "Endpoint model", "A vision model of that server; empty takes the first one.")
+    endpoint_model: str = option(
+        "", "Endpoint model", "A vision model of that server; empty takes the first one.", private=True
+    )
     identity: str = option(
         "changeable",
         "Identity",
@@ -194,6 +205,11 @@ class Options:
     def flat(self) -> dict[str, Any]:
         """The inverse of `from_flat`, defaults included."""
         return {f.name: getattr(getattr(self, part.name), f.name) for part in fields(self) for f in _of(self, part)}
+
+    def public(self) -> dict[str, Any]:
+        """`flat` without the private ones, for what is passed on."""
+        private = {f.name for part in fields(self) for f in _of(self, part) if f.metadata["private"]}
+        return {name: value for name, value in self.flat().items() if name not in private}
 
 
 def _of(options: Options, part: Field[Any]) -> tuple[Field[Any], ...]:

@@ -51,6 +51,8 @@ SETTINGS = {
     "allow_url_requests": "api_enable_requests",
     "forbid_local_requests": "api_forbid_local_requests",
     "user_agent": "api_useragent",
+    "endpoint": "distill_endpoint",
+    "endpoint_model": "distill_endpoint_model",
 }
 
 script_callbacks.on_ui_settings(add_settings)

@@ -19,6 +19,8 @@ class Policy:
     forbid_local_requests: bool = True  # api_forbid_local_requests
     user_agent: str = ""  # api_useragent
     max_picture_mib: int = 64
+    endpoint: str = ""  # the person's own captioning server; nobody else may name one
+    endpoint_model: str = ""
 
     def admits(self, authorization: str) -> bool:
         """Whether a request with this Authorization header may pass: HTTP Basic, or anyone without --api-auth."""

@@ -86,11 +86,16 @@ def tags_of(value: Any) -> tuple[str, ...] | None:
     raise CaptionError("The captions are neither a text nor a list of texts.", 'Send "a, b" or ["a", "b"].')
 
 
-def options_of(value: Any) -> Options:
+def options_of(value: Any, policy: Policy) -> Options:
     """Options from their flat names. Raises OptionError, CaptionError, Refusal."""
     if not isinstance(value, Mapping | None):
         raise Refusal(UNUSABLE, "The options are not an object.", 'Send {"network_dim": 16, ...}.')
-    options = Options.from_flat(value or {})
+    values = dict(value or {})
+    if values.get("endpoint", policy.endpoint) != policy.endpoint:  # else anybody could make the server ask anything
+        raise Refusal(
+            403, "The endpoint is the server's to choose.", "Leave it out: it is one of the server's settings."
+        )
+    options = Options.from_flat({"endpoint_model": policy.endpoint_model, **values, "endpoint": policy.endpoint})
     for name in options.caption.captioner.split("+"):
         if name.strip() not in NAMES:  # the others are folders of the server
             raise CaptionError(f"There is no captioner {name.strip()[:100]!r}.", f"Choose {', '.join(NAMES)}.")

@@ -123,7 +123,7 @@ class _Api:
         return await run_in_threadpool(self._caption, body)
 
     def _caption(self, body: dict[str, Any]) -> dict[str, Any]:
-        options = options_of(body.get("options"))
+        options = options_of(body.get("options"), self._policy)
         data = picture_of(body.get("picture"), self._policy)
         prepared = prepare(data, options.picture, self._host.loaded().native_px)
         described = self._jobs.caption(prepared.picture.image, options.caption)
@@ -135,7 +135,7 @@ class _Api:
         return JSONResponse(await run_in_threadpool(self._train, body), 202)
 
     def _train(self, body: dict[str, Any]) -> dict[str, Any]:
-        options, tags = options_of(body.get("options")), tags_of(body.get("captions"))
+        options, tags = options_of(body.get("options"), self._policy), tags_of(body.get("captions"))
         picture = load(picture_of(body.get("picture"), self._policy))
         order = Order(picture=picture.image, tags=tags, options=options, notes=picture.notes)
         return job_json(self._jobs.submit(order), self._host)

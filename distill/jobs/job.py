@@ -93,7 +93,7 @@ class Job:
         values |= {name: list(values[name]) for name in ("losses", "tags", "notes", "size_px")}
         return values | {
             "saved": [saved.as_json() for saved in self.saved],
-            "options": self.options.flat(),
+            "options": self.options.public(),
             "active": self.active,
         }
 

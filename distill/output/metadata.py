@@ -37,7 +37,7 @@ def metadata(
         **_model(models, options),
         **_modelspec(models, name, tags, size_px, finished_at),
         "distill_version": distill.__version__,
-        "distill_options": json.dumps(options.flat(), sort_keys=True),
+        "distill_options": json.dumps(options.public(), sort_keys=True),
     }
     return {key: str(value) for key, value in values.items()}
 

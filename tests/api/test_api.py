@@ -57,7 +57,10 @@ def test_status_schema_and_progress(client, trained):
 def test_captions_are_proposed(client):
     answer = client.post("/distill/v1/caption", json={"picture": PICTURE, "options": {"captioner": "pocket"}})
     assert answer.status_code == 200, answer.text
-    assert answer.json()["tags"]
+    said = answer.json()
+    assert said["tags"]
+    assert set(said["groups"]) == set(said["tags"])
+    assert (said["class"] in ("woman", "man", "person"), said["by"]) == (True, ["pocket"])
     assert any("Blurred" in note for note in answer.json()["notes"])
     assert client.post("/distill/v1/caption", json={"picture": PICTURE}).json()["tags"] == []
 

@@ -30,6 +30,7 @@ from tests.api.conftest import JSON, PICTURE, QUICK, refused, serving
         ({"options": {"unet_lr": 1e400}}, "not a number"),
         ({"options": {"name": "../x"}}, "slash"),
         ({"options": {"captioner": "/etc"}}, "no captioner"),
+        ({"options": {"captioner": "pocket+/etc"}}, "no captioner"),
         ({"image": PICTURE}, "Unknown: image"),
     ],
 )
@@ -122,3 +123,9 @@ def test_pictures_of_the_own_network_come_only_where_that_is_allowed(jobs):
         refused(client.post("/distill/v1/caption", json={"picture": url}), 422, "not a picture")
     with serving(jobs, Policy(enabled=True)) as client:
         refused(client.post("/distill/v1/caption", json={"picture": f"{client.base_url}/alive"}), 422, "own network")
+
+
+def test_nobody_makes_the_server_ask_a_server_of_theirs(jobs):
+    with serving(jobs, Policy(enabled=True, endpoint="http://127.0.0.1:9/v1")) as client:
+        body = {"picture": PICTURE, "options": {"endpoint": f"{client.base_url}/alive"}}
+        refused(client.post("/distill/v1/caption", json=body), 403, "server's to choose")

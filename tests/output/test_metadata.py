@@ -68,5 +68,6 @@ def test_every_value_is_text_and_options_come_back(models: Models) -> None:
     got = made(models, network_dim=8)
     assert all(isinstance(value, str) for value in got.values())
     assert "ss_new_sd_model_hash" not in got  # a host that does not know it says nothing
+    assert not {"captioner", "endpoint", "endpoint_model"} & set(json.loads(got["distill_options"]))
     assert Options.from_flat(json.loads(got["distill_options"])) == Options.from_flat({"network_dim": 8})
     assert made(models) == made(models)
