@@ -28,7 +28,7 @@ _BLIND = re.compile(
 )
 _NO_MODEL = re.compile(
     r"model\b.{0,120}\b(?:not found|not exist|no such|not loaded|unknown|invalid)"
-    r"|(?:not find|unknown|invalid|no such|no) model\b",
+    r"|(?:not find|unknown|invalid|no such|no) model\b|pinned to",
     re.IGNORECASE,
 )
 _LOADING = re.compile(r"loading model|model is loading", re.IGNORECASE)
@@ -101,7 +101,7 @@ def refusal_of(reply: Reply, asked: Asked, there: Sequence[str] = ()) -> Caption
             "Check the address: OpenAI's protocol is mostly under /v1.",
         )
     what = "failed" if reply.status >= 500 else "refused the request"
-    detail = f": {said}" if said else "."
+    detail = f": {said.rstrip('.')}." if said else "."
     return asked.trouble(f"{place} {what} ({reply.status}){detail}", "Look at the server's console, then try again.")
 
 
@@ -127,7 +127,7 @@ def _known_refusal(status: int, said: str, asked: Asked, there: Sequence[str]) -
             "Start it with a longer context, 4096 tokens or more.",
         )
     if status in (400, 404, 500) and (status == 404 or asked.model not in there) and _NO_MODEL.search(said):
-        listed = f"It has: {', '.join(there[:8])}{', ...' if len(there) > 8 else ''}." if there else "It lists none."
+        listed = f"It has: {', '.join(there[:8])}{', ...' if len(there) > 8 else ''}." if there else f"It says: {said}"
         todo = "Choose one of the server's models." if there else "Enter the name of a model that it has."
         return asked.trouble(f"{place} has no model {asked.model!r}. {listed}", todo)
     return None

@@ -171,7 +171,7 @@ def test_without_a_model_the_servers_own_is_asked(server: Server) -> None:
     assert [seen.method for seen in server.seen] == ["GET", "POST", "GET", "POST", "POST"]
     server.models = Answer(b"", 404)
     said = refusal(server, Answer({"error": {"message": "The model `default` does not exist."}}, 404), model="")
-    assert "has no model 'default'. It lists none. | Enter the name of a model" in said
+    assert "has no model 'default'. It says: The model `default` does not exist. | Enter the name of a model" in said
 
 
 @pytest.mark.parametrize("name", ["seed", "temperature", "max_tokens"])
