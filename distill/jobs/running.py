@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import threading
 import time
@@ -213,3 +214,12 @@ def said(error: BaseException) -> tuple[str, str]:
         hint = "Retry with gradient checkpointing, a smaller batch, a lower rank or a smaller resolution."
         return "Out of memory. Your model is as it was.", hint
     return f"Unexpected error: {type(error).__name__}: {error}", "The log of the program has the details."
+
+
+def free_memory() -> None:
+    """Broken runs leave cycles that hold tensors."""
+    gc.collect()
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import secrets
 import threading
@@ -21,9 +20,10 @@ from distill.host import Host
 from distill.image.loading import load
 from distill.jobs import costs
 from distill.jobs.captioning import Captioning
+from distill.jobs.grounding import Words
 from distill.jobs.job import Job, Order
 from distill.jobs.journal import KEPT, Journal
-from distill.jobs.running import Ticket, discarded
+from distill.jobs.running import Ticket, discarded, free_memory
 from distill.options import CaptionOptions, Options
 from distill.output.atomic import check_writable
 
@@ -44,6 +44,7 @@ class Jobs:
         self._closed = False
         self._dismissed: set[str] = set()
         self.captioning = Captioning(host, self._is_busy)
+        self.words = Words(host, self._is_busy)
 
     def submit(self, order: Order) -> Job:
         """Queue a training. Raises DistillError for all that can be told at once; then nothing was begun."""
@@ -69,6 +70,7 @@ class Jobs:
         ticket = Ticket(job, order, self.host, self._journal, self._changed)
         ticket.open_journal(order.picture)
         self._enqueue(ticket)
+        self.words.cancel("Stopped: a training goes first.")
         return ticket.snapshot()
 
     def get(self, job_id: str) -> Job:
@@ -163,6 +165,7 @@ class Jobs:
             self._changed.notify_all()
             thread = self._thread
         self.captioning.stop()
+        self.words.close()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=60)
 
@@ -213,7 +216,7 @@ class Jobs:
                 ticket.fail(error)
             ticket.order = None
             del ticket
-            _free_memory()
+            free_memory()
 
     def _next(self) -> Ticket | None:
         with self._changed:
@@ -236,12 +239,3 @@ class Jobs:
             ending = ticket.run(turn)
         if ending is not None:
             ticket.end(ending)
-
-
-def _free_memory() -> None:
-    """Broken runs leave cycles that hold tensors."""
-    gc.collect()
-    import torch
-
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.empty_cache()
