@@ -1,5 +1,6 @@
 // The browser's part of the Distill tab. The page holds all values; this file presses hidden buttons at the right
-// moment and draws what gradio has no component for (chips, bar). distill_use.js is the way to the other tabs.
+// moment and draws what gradio has no component for. distill_chips*.js draw the captions as chips, distill_describe.js
+// shows what captioner and checkpoint say of them, distill_use.js is the way to the other tabs.
 (function () {
     "use strict";
 
@@ -36,6 +37,7 @@
 
     /* ---- what the server says: one element with JSON in an attribute ---- */
 
+    const hooks = {beat: [], state: []}; // of the other files: called at each beat, at each word of the server
     let state = {state: "idle", active: false};
     let heard = "";
     let askedAt = 0, waiting = false, patience = 1;
@@ -59,6 +61,7 @@
         root.toggleAttribute("data-saved", Boolean(state.saved));
         bar();
         announce(before);
+        hooks.state.forEach((hook) => hook(state));
         if (state.active && state.job !== before.job && before.tick) bringIntoView("#distill_job");
         if (before.active && !state.active && before.job === state.job) {
             recountSoon(); // what it cost is known now
@@ -82,11 +85,13 @@
         }
     }
 
+    const isBusy = () => state.active || ["waiting", "running"].includes(state.words?.state);
+
     function tick() {
         const root = one("#distill_root");
         if (document.hidden || !root || root.offsetParent === null) return;
         const since = Date.now() - askedAt;
-        if (waiting ? since < GIVE_UP_MS * patience : since < (state.active ? ACTIVE_MS : IDLE_MS)) return;
+        if (waiting ? since < GIVE_UP_MS * patience : since < (isBusy() ? ACTIVE_MS : IDLE_MS)) return;
         if (waiting) patience = Math.min(6, 2 * patience); // the server is away: ask less and less often
         askedAt = Date.now();
         waiting = true;
@@ -119,65 +124,20 @@
         fill.parentElement.setAttribute("aria-label", say("Training"));
     }
 
-    /* ---- captions as chips: the textbox stays the truth ---- */
-
-    let chipsOf = null;
-
-    const parseTags = (text) => text.split(/[,\n\r，、]+/).map((tag) => tag.trim()).filter(Boolean);
-    const plain = (tag) => tag.toLowerCase().replace(/[\s_]+/g, " ").trim();
-
-    function chips() {
-        const box = field("distill_captions"), holder = one("#distill_chips");
-        const counter = one("#distill_counter [data-first]");
-        if (!box || !holder) return;
-        const first = counter?.dataset.first || "", cut = counter?.dataset.cut || "";
-        const of = JSON.stringify([box.value, first, cut]);
-        if (of === chipsOf && holder.querySelector(".distill-chips")) return;
-        chipsOf = of;
-        const tags = parseTags(box.value);
-        const cutFrom = cut ? tags.findIndex((tag) => plain(tag) === plain(cut)) : -1;
-        const made = tags.map((tag, i) => chip(tag, i, cutFrom >= 0 && i >= cutFrom))
-            .filter((_, i) => !first.endsWith(` ${plain(tags[i])}`)); // the class is in front already
-        if (first) {
-            const why = say("Trigger and class: always first");
-            made.unshift(make("li", {class: "distill-chip distill-chip-first", title: why}, first));
-        }
-        const list = make("ul", {class: "distill-chips", "aria-label": say("Captions")}, ...made);
-        (holder.querySelector(".prose") || holder).replaceChildren(list);
-    }
-
-    function chip(tag, index, isCut) {
-        const remove = make("button", {type: "button", "data-remove": index, "aria-label": say("Remove {tag}", {tag}), title: say("Remove {tag}", {tag})}, "×");
-        const item = make("li", {class: isCut ? "distill-chip distill-chip-cut" : "distill-chip"}, tag, remove);
-        if (isCut) item.title = say("Beyond what the model reads");
-        return item;
-    }
-
-    function removeChip(index) {
-        const box = field("distill_captions");
-        const tags = parseTags(box.value);
-        tags.splice(index, 1);
-        write(box, tags.join(", "));
-        chips();
-        const left = app().querySelectorAll("#distill_chips [data-remove]");
-        (left[Math.min(index, left.length - 1)] || box).focus(); // the keyboard stays where it was
-        recountSoon();
-    }
-
     /* ---- counting again when something was typed or set ---- */
 
     let typing = 0, settled = 0;
 
-    function recountSoon() {
+    function recountSoon(after = TYPING_MS) {
         clearTimeout(typing);
         clearTimeout(settled);
-        typing = setTimeout(() => press("distill_recount"), TYPING_MS);
+        typing = setTimeout(() => press("distill_recount"), after);
         settled = setTimeout(() => press("distill_recount"), SETTLED_MS); // an older answer may have come last
     }
 
     function onChanged(event) {
         const target = event.target;
-        if (target.type === "file" || !target.closest?.("#distill_right, #distill_settings")) return;
+        if (target.type === "file" || target.closest?.(".distill-editor") || !target.closest?.("#distill_right, #distill_settings")) return;
         recountSoon();
     }
 
@@ -222,8 +182,7 @@
     function onClick(event) {
         const target = event.target.closest?.("button");
         if (!target) return;
-        if (target.dataset.remove) removeChip(Number(target.dataset.remove));
-        else if (target.dataset.lora) choose(target.dataset.lora);
+        if (target.dataset.lora) choose(target.dataset.lora);
         else if (target.dataset.weight) app().querySelectorAll("#distill_weight input").forEach((input) => write(input, target.dataset.weight));
         else if (target.id === "distill_discard_ask") {
             const question = "Discard this training? Its files are deleted, epochs included.";
@@ -248,7 +207,7 @@
         if (!root) return;
         tidy(root);
         listen();
-        chips();
+        hooks.beat.forEach((hook) => hook());
         mark();
         tick();
         if (!counted && heard) { // the defaults of the page, once
@@ -269,5 +228,8 @@
     document.addEventListener("visibilitychange", () => { if (!document.hidden) askedAt = 0; });
     setInterval(beat, BEAT_MS);
 
-    window.distill = {app, one, press, field, say, write, parseTags, refreshCards, size: () => state.size || []};
+    window.distill = {
+        app, one, press, field, say, write, make, recountSoon, refreshCards, bringIntoView, hooks,
+        size: () => state.size || [],
+    };
 })();

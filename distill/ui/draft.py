@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +26,7 @@ class Draft:
     prepared: Prepared
     options: PictureOptions
     native_px: int
+    mark: str = field(default_factory=lambda: secrets.token_hex(4), compare=False)  # another one for another picture
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def looked_again(draft: Draft, options: PictureOptions, native_px: int) -> Draft
         return draft
     fresh = look(draft.prepared.picture.image, options, native_px)
     notes = dict.fromkeys((*draft.prepared.picture.notes, *fresh.prepared.notes))
-    return Draft(Prepared(draft.prepared.picture, fresh.prepared.image, tuple(notes)), options, native_px)
+    return Draft(Prepared(draft.prepared.picture, fresh.prepared.image, tuple(notes)), options, native_px, draft.mark)
 
 
 def count(captions: str, draft: Draft | None, options: Options) -> Count:

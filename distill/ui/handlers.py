@@ -11,13 +11,15 @@ from PIL import Image
 
 from distill import goals
 from distill.captions import tags as tag_text
+from distill.captions.captioner import CaptioningStopped
+from distill.captions.difference import difference
 from distill.captions.tokens import READ_TOKENS
 from distill.errors import DistillError, PictureError
 from distill.image.addresses import fetch
 from distill.image.loading import load
 from distill.jobs import Jobs, Order
+from distill.ui import chips, html, live, options_form
 from distill.ui import draft as drafts
-from distill.ui import html, live, options_form
 from distill.ui.prompt import block
 
 Given = Image.Image | PictureError | None
@@ -51,41 +53,60 @@ class Handlers:
         except DistillError as error:
             return SAME(), html.problem(error.message, error.hint)
 
-    def recount(self, captions: str, draft: drafts.Draft | None, *values: Any) -> tuple[Any, ...]:
-        """Something was typed or set -> notes, counter, cost, name's placeholder."""
+    def recount(self, captions: str, proposal: str, draft: drafts.Draft | None, *values: Any) -> tuple[Any, ...]:
+        """Something was typed or set -> notes, counter, remarks on the captions, cost, name's placeholder."""
         try:
             options = options_form.read(values)
             fresh = draft and drafts.looked_again(draft, options.picture, self.jobs.host.loaded().native_px)
             count = drafts.count(captions or "", fresh, options)
         except DistillError as error:
-            return SAME(), SAME(), html.problem(error.message, error.hint), SAME()
+            return SAME(), SAME(), SAME(), html.problem(error.message, error.hint), SAME()
         noted = SAME() if fresh is draft or not fresh else html.notes(fresh.prepared.notes)
-        first = count.tags[0] if fresh and count.tags else ""
-        counter = html.counter(count.used, READ_TOKENS, first, count.cut, count.notes)
+        told = chips.told(captions or "", proposal or "", fresh, count, options)
+        counter = html.counter(count.used, READ_TOKENS, told)
         named = gr.update(placeholder=count.name or "empty: made from the trigger")
-        return noted, counter, html.cost(self.jobs.cost(options)), named
+        return noted, counter, html.notes(count.notes), html.cost(self.jobs.cost(options)), named
 
     def describe(self, picture: Given, *values: Any) -> tuple[str, str]:
-        """Ask the captioner -> its proposal, what went wrong."""
+        """Ask the captioner -> its proposal, who said it or what went wrong."""
         try:
-            found = self.jobs.caption(_image(picture), options_form.read(values).caption).tags
+            found = self.jobs.caption(_image(picture), options_form.read(values).caption)
+        except CaptioningStopped as stopped:
+            return "", html.described(html.notes([f"{stopped.message} {stopped.hint}"]))
         except DistillError as error:
-            return "", html.problem(error.message, error.hint)
-        if not found:
-            return "", html.problem("No captioner is set, or it saw nothing.", "Write the captions yourself.")
-        return tag_text.join(found), ""
+            return "", html.described(html.problem(error.message, error.hint))
+        if not found.tags:
+            problem = html.problem("No captioner is set, or it saw nothing.", "Write the captions yourself.")
+            return "", html.described(problem)
+        return tag_text.join(found.tags), html.described(html.notes(found.notes), found.by)
+
+    def stop_describing(self) -> None:
+        """The answer of `describe` tells the rest."""
+        self.jobs.stop_captioning()
 
     def settle(self, captions: str, proposal: str, proposed: str) -> tuple[Any, Any, str]:
-        """Into the box when the person has not written there, else beside it -> captions, box beside, proposed."""
-        if not proposal or proposal == captions:
-            return SAME(), gr.update(visible=False), proposed
-        if (captions or "").strip() in ("", proposed):
-            return proposal, gr.update(visible=False), proposal
-        return SAME(), gr.update(visible=True), proposed
+        """Into the box when the person has not written there, else beside it -> captions, proposal, proposed."""
+        written = (captions or "").strip()
+        if proposal and written in ("", proposed):
+            return proposal, "", proposal
+        compared = difference(tag_text.parse(written), tag_text.parse(proposal or ""))
+        return SAME(), "" if compared.is_empty else SAME(), proposed
 
-    def use_proposal(self, proposal: str) -> tuple[str, Any, str]:
-        """-> captions, box beside, proposed."""
-        return proposal, gr.update(visible=False), proposal
+    def use_proposal(self, proposal: str) -> tuple[str, str, str]:
+        """In place of what is written -> captions, proposal, proposed."""
+        return proposal, "", proposal
+
+    def check_words(self, picture: Given, captions: str, *values: Any) -> str:
+        """Ask what the checkpoint knows of the tags -> what went wrong; ticks bring the answer."""
+        try:
+            self.jobs.words.start(_image(picture), tag_text.parse(captions or ""), options_form.read(values))
+        except DistillError as error:
+            return html.problem(error.message, error.hint)
+        return ""
+
+    def stop_checking(self) -> None:
+        """What was checked by now stays."""
+        self.jobs.words.cancel()
 
     def set_goal(self, label: str) -> list[Any]:
         """-> the goal's help, then the widgets of the options."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from html import escape
@@ -40,13 +41,29 @@ def checkpoint(name: str, trouble: str) -> str:
     return f'<span class="distill-quiet">Trains on</span> <b>{escape(name)}</b>'
 
 
-def counter(used: int, limit: int, first: str, cut: str, remarks: Sequence[str]) -> str:
-    """Tokens used; `first` is the tag that Distill itself puts in front, `cut` the first that is not read."""
+def counter(used: int, limit: int, captions: Mapping[str, Any]) -> str:
+    """Tokens used; `captions` is what javascript/distill_chips.js reads (`ui/chips.py`)."""
     state = " distill-over" if used > limit else ""
     return (
-        f'<div class="distill-counter{state}" data-first="{escape(first)}" data-cut="{escape(cut)}">'
-        f"<span>{used} / {limit} tokens</span></div>{notes(remarks)}"
+        f'<div class="distill-counter{state}" data-captions="{escape(json.dumps(captions))}">'
+        f"<span>{used} / {limit} tokens</span></div>"
     )
+
+
+def editor(box: str, mode: str = "edit") -> str:
+    """Where the chips of the textbox `box` stand: to "edit", or to "take" some of them into another."""
+    return f'<div class="distill-editor" data-chips-for="{escape(box)}" data-mode="{escape(mode)}"></div>'
+
+
+def vocabulary(words: Mapping[str, Sequence[str]]) -> str:
+    """What javascript/distill_chips_add.js completes tags with; it is never seen."""
+    return f'<div data-words="{escape(json.dumps(words))}"></div>'
+
+
+def described(body: str, by: Sequence[str] = ()) -> str:
+    """What came of "Describe": who said it, then `body`; each one another, so that the script sees the answer."""
+    who = f'<span class="distill-quiet">Captions by</span> <b>{escape(", ".join(by))}</b>' if by else ""
+    return f'<div data-described="{time.time_ns()}">{who}{body}</div>'
 
 
 def cost(line: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from distill.jobs import Job, Jobs
@@ -23,7 +24,7 @@ def parts(jobs: Jobs) -> dict[str, Any]:
     job, loaded, cut = jobs.latest(), jobs.host.loaded(), jobs.cut_off()
     active = bool(job and job.active)
     return {
-        "state": _state(job, bool(cut)),
+        "state": _state(job, bool(cut)) | _words(jobs),
         "status": _status(job) if job else "",
         "loss": loss_line.svg(job.losses, job.total, [s.step for s in job.saved]) if job else "",
         "strip": html.strip(_tiles(job), chosen(job), "..." if active else "no picture") if job else "",
@@ -59,6 +60,12 @@ def _state(job: Job | None, cut_off: bool) -> dict[str, Any]:
             "saved": len(job.saved),
         }
     return values
+
+
+def _words(jobs: Jobs) -> dict[str, Any]:
+    """How the check of the words goes on, once one was asked for."""
+    now = jobs.words.snapshot()
+    return {"words": asdict(now)} if now.state != "idle" else {}
 
 
 def _status(job: Job) -> str:

@@ -15,7 +15,7 @@ from distill.ui import tab, txt2img
 from distill.ui.gradio_compat import LIVE, load_head, page_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = (ROOT / "style.css", ROOT / "javascript" / "distill.js", ROOT / "javascript" / "distill_use.js")
+FILES = (ROOT / "style.css", *sorted((ROOT / "javascript").glob("*.js")))  # distill.js comes first
 """Where a WebUI reads them; the page of our own reads the same."""
 
 

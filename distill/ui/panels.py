@@ -8,7 +8,9 @@ from typing import Any
 import gradio as gr
 
 from distill import goals
-from distill.ui import html, options_form
+from distill.captions.tokens import READ_TOKENS
+from distill.options import CaptionOptions
+from distill.ui import chips, html, options_form
 from distill.ui.gradio_compat import html as text
 from distill.ui.gradio_compat import picture
 from distill.ui.prompt import WORDS
@@ -48,18 +50,19 @@ def draw(surroundings: Surroundings) -> Page:
             with gr.Column(scale=5, min_width=300, elem_id="distill_left"):
                 _picture(page)
             with gr.Column(scale=6, min_width=300, elem_id="distill_right"):
-                _captions(page)
+                _captions(page, surroundings)
                 _order(page, surroundings)
         with gr.Column(elem_id="distill_job"):
             _running(page)
             _after(page, surroundings)
         with gr.Column(elem_id="distill_settings"):
-            page.options |= options_form.accordions(surroundings.default, leave_out=("name",))
+            page.options |= options_form.accordions(surroundings.default, leave_out=("name", "identity"))
     return page
 
 
 def _hidden(page: Page) -> None:
-    """What only javascript/distill.js presses and reads."""
+    """What only the scripts in javascript/ press and read."""
+    text(html.vocabulary(chips.vocabulary()), elem_id="distill_vocabulary", elem_classes=["distill-hidden"])
     page.parts |= {
         "shown": gr.State({}),
         "draft": gr.State(None),
@@ -99,26 +102,69 @@ def _picture(page: Page) -> None:
     parts["notes"] = text("", elem_id="distill_notes")
 
 
-def _captions(page: Page) -> None:
+def _captions(page: Page, surroundings: Surroundings) -> None:
     parts = page.parts
+    text(html.editor("distill_captions"), elem_id="distill_chips")
     parts["captions"] = _not_kept(
         gr.Textbox(
             label="Captions",
             info="Name what should stay changeable. Trigger and class come first by themselves.",
             placeholder="red hair, green eyes, white shirt, in front of a brick wall",
-            lines=3,
+            lines=2,
             elem_id="distill_captions",
+            elem_classes=["distill-caption-box"],
         )
     )
-    parts["chips"] = text("", elem_id="distill_chips")
     with gr.Row(elem_classes=["distill-line"], elem_id="distill_counter_row"):
-        parts["counter"] = text(html.counter(0, 75, "", "", ()), elem_id="distill_counter")
-        parts["describe"] = gr.Button("Describe", scale=0, min_width=110, elem_id="distill_describe")
-    with gr.Column(visible=False, elem_id="distill_proposal_box") as parts["proposal_box"]:
-        parts["proposal"] = _not_kept(
-            gr.Textbox(label="Proposed captions", lines=2, interactive=False, elem_id="distill_proposal")
+        parts["counter"] = text(html.counter(0, READ_TOKENS, {}), elem_id="distill_counter")
+        for name, label in BUTTONS.items():
+            parts[name] = gr.Button(label, scale=0, min_width=110, elem_id=f"distill_{name}")
+    parts["remarks"] = text("", elem_id="distill_remarks")
+    parts["said"] = text("", elem_id="distill_said")
+    page.options["identity"] = _identity(surroundings.default("identity"))
+    _proposal(page)
+
+
+BUTTONS = {
+    "ground": "Check words",
+    "ground_stop": "Stop checking",
+    "describe": "Describe",
+    "describe_stop": "Stop",
+}
+"""Beside the counter; of each two, style.css shows the one that has something to do."""
+
+IDENTITY = {"changeable": "keep it changeable", "locked": "lock it into the trigger"}
+
+
+def _identity(default: Any) -> Any:
+    meta = CaptionOptions.__dataclass_fields__["identity"].metadata
+    return _not_kept(
+        gr.Radio(
+            [(label, value) for value, label in IDENTITY.items()],
+            value=default if default in IDENTITY else "changeable",
+            label=meta["label"],
+            info=meta["help"],
+            elem_id="distill_identity",
         )
-        parts["use_proposal"] = gr.Button("Use it", size="sm", elem_id="distill_use_proposal")
+    )
+
+
+def _proposal(page: Page) -> None:
+    """What the captioner says when the person has written already; style.css shows it when there is one."""
+    parts = page.parts
+    with gr.Column(elem_id="distill_proposal_box"):
+        text(html.editor("distill_proposal", "take"), elem_id="distill_proposal_chips")
+        parts["proposal"] = _not_kept(
+            gr.Textbox(
+                label="Proposed captions",
+                elem_id="distill_proposal",
+                elem_classes=["distill-caption-box", "distill-hidden"],
+            )
+        )
+        with gr.Row(elem_classes=["distill-line"], elem_id="distill_proposal_row"):
+            gr.Button("Take all new", size="sm", elem_id="distill_take_all")
+            parts["use_proposal"] = gr.Button("Replace mine", size="sm", elem_id="distill_use_proposal")
+            gr.Button("Dismiss", size="sm", elem_id="distill_dismiss_proposal")
 
 
 def _order(page: Page, surroundings: Surroundings) -> None:

@@ -15,7 +15,7 @@ from distill.ui.surroundings import Surroundings
 
 
 def build(jobs: Jobs, surroundings: Surroundings) -> gr.Blocks:
-    """The tab, for a WebUI to embed or a page of our own; javascript/distill.js and style.css belong to it."""
+    """The tab, for a WebUI to embed or a page of our own; javascript/ and style.css belong to it."""
     tab: gr.Blocks
     with gr.Blocks(analytics_enabled=False) as tab:
         page = panels.draw(surroundings)
@@ -33,8 +33,8 @@ def _connect_draft(page: Page, does: Handlers) -> None:
     looked = {"fn": does.look, "inputs": [page.picture, *page.widgets], "outputs": [page.draft, page.notes]}
     counted: dict[str, Any] = {
         "fn": does.recount,
-        "inputs": [page.captions, page.draft, *page.widgets],
-        "outputs": [page.notes, page.counter, page.cost, page.options["name"]],
+        "inputs": [page.captions, page.proposal, page.draft, *page.widgets],
+        "outputs": [page.notes, page.counter, page.remarks, page.cost, page.options["name"]],
         **LIVE,
     }
     page.picture.change(**looked, **LIVE).then(**counted)
@@ -42,10 +42,11 @@ def _connect_draft(page: Page, does: Handlers) -> None:
     loading = {"fn": does.load, "inputs": [page.url], "outputs": [page.picture, page.notes]}
     page.load.click(**loading, **SLOW)
     page.url.submit(**loading, **SLOW)
-    boxes = [page.captions, page.proposal_box, page.proposed]
-    page.describe.click(does.describe, [page.picture, *page.widgets], [page.proposal, page.message], **SLOW).then(
-        does.settle, [page.captions, page.proposal, page.proposed], boxes, **LIVE
+    boxes = [page.captions, page.proposal, page.proposed]
+    page.describe.click(does.describe, [page.picture, *page.widgets], [page.proposal, page.said], **SLOW).then(
+        does.settle, boxes, boxes, **LIVE
     ).then(**counted)
+    page.describe_stop.click(does.stop_describing, None, None, **LIVE)
     page.use_proposal.click(does.use_proposal, [page.proposal], boxes, **LIVE).then(**counted)
     page.goal.input(does.set_goal, [page.goal], [page.goal_help, *page.widgets], **LIVE).then(**counted)
 
@@ -60,6 +61,9 @@ def _connect_job(page: Page, does: Handlers) -> None:
     }
     page.tick.click(**ticked)
     page.restore.click(does.restore, None, [page.picture, page.captions], **LIVE)
+    checked = [page.picture, page.captions, *page.widgets]
+    page.ground.click(does.check_words, checked, [page.said], **LIVE).then(**ticked)
+    page.ground_stop.click(does.stop_checking, None, None, **LIVE).then(**ticked)
     page.go.click(does.distill, [page.picture, page.captions, *page.widgets], [page.message], **LIVE).then(**ticked)
     page.stop.click(does.stop, None, [page.message], **LIVE).then(**ticked)
     page.discard.click(does.discard, None, [page.message], **LIVE).then(**ticked)

@@ -168,16 +168,6 @@ def test_discard_asks_first_and_deletes(page):
     assert not page.locator("#distill_after").is_visible()
 
 
-def test_the_captioner_never_overwrites_what_was_written(page):
-    describe(page)
-    page.locator(CAPTIONS).fill("my own words")
-    page.click("#distill_describe")
-    page.wait_for_selector("#distill_use_proposal", state="visible")
-    assert page.input_value(CAPTIONS) == "my own words"
-    page.click("#distill_use_proposal")
-    value_is(page, CAPTIONS, "red hair")
-
-
 def test_what_is_wrong_is_said_in_words(page, server, tmp_path):
     page.click("#distill_go")
     text_is(page, "#distill_message", "no picture yet")

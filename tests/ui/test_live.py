@@ -1,12 +1,14 @@
 """What is shown of a job in each of its states."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from distill.host import Loaded
 from distill.jobs import Job, SavedLora
+from distill.jobs.grounding import Grounding
+from distill.training.grounding import Verdict
 from distill.ui import live
 from distill.ui.prompt import block
 
@@ -32,6 +34,7 @@ DONE = replace(RUNNING, state="done", step=4, text="Done: zor_fip is in the LoRA
 
 
 POCKET = Loaded(name="pocket")
+UNCHECKED = Grounding()
 
 
 @dataclass
@@ -41,6 +44,11 @@ class Shown:
     job: Job | None = None
     loaded: Loaded = POCKET
     cut: tuple[Job, ...] = ()
+    check: Grounding = UNCHECKED
+
+    @property
+    def words(self):
+        return type("Words", (), {"snapshot": lambda _: self.check})()
 
     @property
     def host(self):
@@ -57,6 +65,14 @@ def test_nothing_yet():
     parts = live.parts(Shown())
     assert parts["state"] == {"state": "idle", "active": False, "cutOff": False}
     assert (parts["status"], parts["loss"], parts["strip"], parts["ready"], parts["ended"]) == ("", "", "", True, None)
+
+
+def test_a_check_of_the_words_is_told_with_its_verdicts():
+    verdict = Verdict(tag="red hair", score=0.5, verdict="weak", advice="Say it in other words.")
+    check = Grounding(state="running", done=3, total=9, text="3 of 9.", verdicts=(verdict,))
+    said = live.parts(Shown(check=check))["state"]["words"]
+    assert (said["state"], said["done"], said["total"]) == ("running", 3, 9)
+    assert said["verdicts"] == (asdict(verdict),)
 
 
 def test_running():

@@ -15,12 +15,13 @@ import gradio as gr
 import pytest
 
 from distill import goals
+from distill.captions.words import GROUPS
 from distill.hosts import surroundings
 from distill.hosts.standalone import Standalone
 from distill.jobs import Jobs
 from distill.options import each_option
 from distill.pocket import CHECKPOINT
-from distill.ui import html, live, loss_line, options_form
+from distill.ui import html, live, loss_line
 from distill.ui.prompt import WORDS
 from distill.ui.tab import build
 from tests.ui.test_tab import Everything
@@ -31,7 +32,7 @@ STAND_ALONE = ("page.py", "txt2img.py")
 """A page without a WebUI, and so without translations."""
 
 SAME = {
-    "de_DE": {"Alpha", "Distill", "Loss", "Name", "Prompt", "Sampling", "Seed", "Training"},
+    "de_DE": {"Alpha", "Distill", "Loss", "Name", "Prompt", "Sampling", "Seed", "Tags", "Training"},
     "ja_JP": {"Alpha", "Distill"},
     "zh_CN": {"Alpha", "Distill"},
 }
@@ -76,15 +77,25 @@ def of_component(block):
     if isinstance(block, gr.Button):
         return {block.value}
     found = {getattr(block, name, None) for name in ("label", "info", "placeholder")}
-    if isinstance(block, gr.Radio) and block.elem_id.removeprefix("distill_") not in options_form.NAMES:
-        found |= {choice[0] if isinstance(choice, tuple) else choice for choice in block.choices}
+    if isinstance(block, gr.Radio):
+        found |= {label for label, value in block.choices if label != value or block.elem_id == "distill_goal"}
     return found
 
 
 def of_parts():
     """What the tab shows later: around a checkpoint's name, without a picture, beside the loss."""
-    made = (html.checkpoint("1", ""), html.strip([("1", "1", None)], "1"), loss_line.svg([1.0], 1))
+    made = (
+        html.checkpoint("1", ""),
+        html.described("", "1"),
+        html.strip([("1", "1", None)], "1"),
+        loss_line.svg([1.0], 1),
+    )
     return set().union(*(Reader(part).found for part in made), live.ENDINGS.values())
+
+
+def of_groups():
+    """Before the chips of a group."""
+    return {group.capitalize() for group in GROUPS if group != "other"}
 
 
 def whole(node):
@@ -118,6 +129,8 @@ def of_status():
     for node in nodes("jobs", ast.Assign):
         said += [node.value for target in node.targets if getattr(target, "id", "") in ("text", "said")]
     said += [node.args[1] for node in nodes("jobs", ast.Call) if called(node) == "_set"]
+    said += [node.args[2] for node in nodes("jobs", ast.Call) if called(node) == "_end" and len(node.args) > 2]
+    said += [node.args[0] for node in nodes("jobs", ast.Call) if called(node) == "cancel" and node.args]
     said += [node.args[0] for node in nodes("ui", ast.Call) if called(node) == "status"]
     return set().union(*map(whole, said))
 
@@ -157,7 +170,9 @@ def texts(tmp_path_factory):
         tab = of_tab(jobs)
     finally:
         jobs.close()
-    return tab.union(of_options(), of_goals(), of_parts(), of_problems(), of_status(), of_settings(), of_script())
+    return tab.union(
+        of_options(), of_goals(), of_parts(), of_problems(), of_status(), of_settings(), of_script(), of_groups()
+    )
 
 
 @pytest.fixture(params=LANGUAGES)
@@ -192,6 +207,9 @@ def test_the_languages():
         "Waits for the job before it.",
         "(from the next start on)",
         "Remove {tag}",
+        "Accessories",
+        "lock it into the trigger",
+        "Captions by",
         "Discard this training? Its files are deleted, epochs included.",
     ],
 )

@@ -1,6 +1,9 @@
 """The tab as a whole: what a WebUI's config file and translations hang on, and what its buttons do."""
 
+import json
+import re
 from collections import Counter
+from html import unescape
 
 import gradio as gr
 import pytest
@@ -100,16 +103,46 @@ def test_a_bad_picture_is_answered_wherever_it_is_given(handlers):
     [("", "", True), ("  ", "", True), ("old", "old", True), ("old", "", False), ("mine, old", "old", False)],
 )
 def test_a_proposal_goes_into_a_box_that_nobody_wrote_in(handlers, box, proposed, filled):
-    captions, beside, noted = handlers.settle(box, "new", proposed)
+    captions, proposal, noted = handlers.settle(box, "new", proposed)
     assert (captions == "new") is filled
-    assert beside["visible"] is not filled
+    assert proposal == ("" if filled else gr.update())
     assert noted == ("new" if filled else proposed)
+
+
+def test_a_proposal_that_says_the_same_is_not_shown(handlers):
+    assert handlers.settle("red hair, Smile", "smile, red_hair", "") == (gr.update(), "", "")
+
+
+def told(counter):
+    return json.loads(unescape(re.search('data-captions="([^"]*)"', counter)[1]))
+
+
+def test_chips_are_told_what_they_show(handlers):
+    draft, _ = handlers.look(portrait(), *VALUES)
+    locked = VALUES[:]
+    locked[options_form.NAMES.index("identity")] = "locked"
+    _, counter, remarks, *_ = handlers.recount("woman, Red_Hair, two men, watermark", "red hair, smile", draft, *locked)
+    said = told(counter)
+    assert said["first"].endswith(" person")
+    assert (said["locked"], said["picture"], said["cut"]) == (True, draft.mark, "")
+    assert said["difference"]["new"] == ["smile"]
+    facts = {fact.pop("tag"): fact for fact in said["tags"]}
+    assert facts["red hair"] == {"group": "hair", "identity": True, "several": False, "in_first": False}
+    assert (facts["two men"]["several"], facts["watermark"]["group"]) == (True, "artifacts")
+    assert (facts["woman"]["in_first"], facts["smile"]["in_first"]) == (True, False)
+    assert "more than one person" in remarks
+    assert told(handlers.recount("a", "", None, *VALUES)[1])["difference"] is None
+
+
+def test_another_picture_has_another_mark(handlers):
+    marks = {handlers.look(portrait(), *VALUES)[0].mark for _ in range(2)}
+    assert len(marks) == 2
 
 
 def test_a_broken_option_is_named_in_place_of_the_cost(handlers):
     broken = VALUES[:]
     broken[options_form.NAMES.index("network_dim")] = None
-    assert "Rank is empty" in handlers.recount("a", None, *broken)[2]
+    assert "Rank is empty" in handlers.recount("a", "", None, *broken)[3]
     assert "Rank is empty" in handlers.distill(portrait(), "a", *broken)
 
 

@@ -80,10 +80,10 @@ def choose_picture_and_captions(page) -> None:
     page.click("#distill_describe")  # a captioner that is there fills the box, none says so
     page.wait_for_function(
         "document.querySelector('#distill_captions textarea').value"
-        " || document.querySelector('#distill_message').textContent.trim()"
+        " || document.querySelector('#distill_said').textContent.trim()"
     )
     page.fill("#distill_captions textarea", CAPTIONS)
-    page.wait_for_selector("#distill_chips li >> nth=3")
+    page.wait_for_selector("#distill_chips .distill-chip >> nth=3")
     assert re.search(r"\d+ / 75 tokens", page.inner_text("#distill_counter"))
 
 
