@@ -5,14 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from distill.captions.captioner import CaptioningStopped, never
+
 PROJECT = Path(__file__).parents[2]
+POLL_S = 0.2
 
 # PYTHONPATH would not do: an embedded Python with a ._pth file ignores it, and so does -I.
 _BOOT = """
@@ -35,16 +41,22 @@ def python(module: str, *arguments: str, first: Sequence[Path] = ()) -> list[str
 
 
 class Child:
-    """A process with pipes to its standard input and output; its errors are kept to be read when it has died."""
+    """A process with pipes to its standard input and output; its errors are kept to be read when it has died.
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    With `merged` they are part of its output.
+    """
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str] | None = None, *, merged: bool = False
+    ) -> None:
+        self._heard: queue.Queue[bytes] | None = None
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
         try:
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._errors,
+                stderr=subprocess.STDOUT if merged else self._errors,
                 env=dict(os.environ if environment is None else environment),
                 start_new_session=os.name != "nt",  # Ctrl-C in the host's terminal is the host's to answer
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
@@ -52,6 +64,26 @@ class Child:
         except OSError:
             self._errors.close()
             raise
+
+    def next_line(self, should_stop: Callable[[], bool] = never, timeout_s: float = float("inf")) -> str | None:
+        """What it says next; None when it has closed its output. Raises CaptioningStopped, TimeoutError."""
+        if self._heard is None:
+            assert self.process.stdout is not None
+            self._heard = queue.Queue()
+            threading.Thread(target=_listen, args=(self.process.stdout, self._heard), daemon=True).start()
+        until = time.monotonic() + timeout_s
+        while True:
+            try:
+                line = self._heard.get(timeout=POLL_S)
+            except queue.Empty:
+                if should_stop():
+                    raise CaptioningStopped from None
+                if time.monotonic() > until:
+                    raise TimeoutError from None
+                continue
+            if not line:
+                self._heard.put(line)  # the end stays the end
+            return line.decode("utf-8", "replace").rstrip() if line else None
 
     def last_error(self) -> str:
         """The last line that it wrote to its standard error; "" when there is none."""
@@ -72,11 +104,17 @@ class Child:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        for pipe in (process.stdout, self._errors):
-            with contextlib.suppress(OSError, ValueError):
-                if pipe:
-                    pipe.close()
+        self._errors.close()
+        if self._heard is None and process.stdout:  # else the thread that listens closes it
+            process.stdout.close()
         return process.returncode
+
+
+def _listen(pipe: IO[bytes], heard: queue.Queue[bytes]) -> None:
+    with pipe, contextlib.suppress(OSError):
+        for line in pipe:
+            heard.put(line)
+    heard.put(b"")
 
 
 def end_with_parent(lines: IO[bytes]) -> None:
