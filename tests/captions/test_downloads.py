@@ -191,6 +191,27 @@ def test_a_full_disk_is_told_before(hub: Hub, tmp_path: Path) -> None:
     assert "free some space" in offer(large, tmp_path).problem
 
 
+@pytest.mark.slow
+def test_a_full_disk_is_told_by_the_child(hub: Hub, tmp_path: Path) -> None:
+    plan = {"name": "tiny", "repository": TINY.repository, "revision": COMMIT, "complete": False}
+    too_much = {"name": "model.safetensors", "size": 1 << 60, "sha256": "", "git": ""}
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "distill-model.json").write_text(json.dumps({**plan, "files": [too_much]}))
+    ended = download(TINY, tmp_path).wait(PATIENCE_S)
+    assert "MiB more in" in ended.error
+    assert hub.seen == []
+
+
+@pytest.mark.slow
+def test_another_program_that_fetches_it_is_not_disturbed(hub: Hub, tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    (tmp_path / "tiny").mkdir()
+    with FileLock(str(tmp_path / "tiny" / ".distill-lock")):
+        assert "Another program" in download(TINY, tmp_path).wait(PATIENCE_S).error
+    assert hub.seen == []
+
+
 def test_another_folder_of_that_name_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "mine.txt").write_text("mine")
