@@ -70,7 +70,7 @@
         const text = make("span", {role: "gridcell", class: "distill-chip-text"}, tag);
         if (verdict) {
             text.append(make("i", {class: "distill-meter", "data-verdict": verdict.verdict, "aria-hidden": "true"}));
-            remarks.push([verdictWord(verdict.verdict), verdict.advice].filter(Boolean).join(". "));
+            remarks.push(verdict.advice || verdictWord(verdict.verdict));
         }
         const spoken = [tag, say(chips.title(chips.group(tag))), ...remarks].filter(Boolean).join(". ");
         const made = make("div", {class: ["distill-chip", ...classes].join(" "), role: "row", "aria-label": spoken, ...more}, text);

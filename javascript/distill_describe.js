@@ -75,9 +75,13 @@
         const said = JSON.stringify([text, share, isChecking(now)]);
         if (editor.check.dataset.said === said) return;
         editor.check.dataset.said = said;
-        const bar = isChecking(now) ? [make("progress", {max: 100, value: share, "aria-label": say("Check words")})] : [];
-        editor.check.replaceChildren(...bar, text);
+        editor.check.replaceChildren(...(isChecking(now) ? [bar(share)] : []), text);
         editor.check.classList.toggle("distill-problem", Boolean(now?.error));
+    }
+
+    function bar(share) {
+        const fill = make("div", {class: "distill-bar-fill", style: `width: ${share}%`});
+        return make("div", {class: "distill-bar", role: "progressbar", "aria-label": say("Check words"), "aria-valuenow": share}, fill);
     }
 
     /* ---- clicks ---- */
