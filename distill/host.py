@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,16 @@ class Loaded:
     name: str  # of the checkpoint; "" when none is chosen
     problem: str = ""  # why nothing can be trained on it, one sentence with a way out; "" when it can
     native_px: int = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Describer:
+    """A captioner that the host brings along; to be called in our turn."""
+
+    name: str  # "webui-blip", "webui-deepbooru"
+    label: str
+    describe: Callable[[Image.Image], str]  # a sentence or a comma list; raises CaptionError
+    problem: str = ""  # why it can't be used at once, one sentence with a way out; "" when it can
 
 
 class Turn(Protocol):
@@ -80,4 +92,8 @@ class Host(Protocol):
 
     def loras_changed(self) -> None:
         """LoRA files came or went: the host's list should show it. Never raises."""
+        ...
+
+    def describers(self) -> tuple[Describer, ...]:
+        """The captioners that it brings along. Cheap, never raises."""
         ...

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.errors import CheckpointError
-from distill.host import Loaded, Models, Turn
+from distill.host import Describer, Loaded, Models, Turn
 from distill.hosts.kinds import kind_of
 from distill.hosts.ldm_view import Parts, lent, refusal
 from distill.hosts.schedule import facts_from_yaml
@@ -90,6 +90,12 @@ class WebUIHost:
                 networks.list_available_networks()
         except Exception:  # another's code; the files are there whatever becomes of its list
             log.warning("The WebUI's list of LoRAs could not be refreshed.", exc_info=True)
+
+    def describers(self) -> tuple[Describer, ...]:
+        """The WebUI's own BLIP and DeepBooru; nothing is loaded by asking, never raises."""
+        from distill.hosts.describers import describers
+
+        return describers()
 
     def _model_in_memory(self) -> Any:
         """The model as it is, without loading one: `shared.sd_model` would."""

@@ -16,6 +16,8 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from tests.fakewebui import describers
+
 
 class State:
     """`shared.state`."""
@@ -97,7 +99,7 @@ class FakeWebUI:
     """A running WebUI: its modules are in `sys.modules` until monkeypatch takes them out."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, data_path: Path, checkpoint: Path) -> None:
-        self.folder = checkpoint.parent
+        self.folder, self.models_path = checkpoint.parent, data_path / "models"
         self.state, self.queue_lock, self.progress = State(), QueueLock(), Progress()
         self.opts = SimpleNamespace(sd_model_checkpoint="", sd_noise_schedule="Default", data={})
         self.cmd_opts = SimpleNamespace(lora_dir=str(data_path / "models" / "Lora"))
@@ -112,11 +114,13 @@ class FakeWebUI:
                 "modules.sd_models": self.models,
                 "modules.call_queue": _module("call_queue", queue_lock=self.queue_lock),
                 "modules.progress": self.progress,
-                "modules.paths": _module("paths", data_path=str(data_path)),
+                "modules.paths": _module("paths", data_path=str(data_path), models_path=str(self.models_path)),
                 "networks": self.networks,
                 **self._more_modules(),
+                **describers.install(self, *self._manager()),
             },
         )
+        sys.modules["modules.shared"].interrogator = self.interrogator
         self.add(checkpoint)
         self.choose(checkpoint)
 
@@ -151,6 +155,10 @@ class FakeWebUI:
 
     def _more_modules(self) -> dict[str, ModuleType]:
         return {}
+
+    def _manager(self) -> tuple[Any, Any]:
+        """Who moves models between devices, and what it wants them wrapped in; none in A1111."""
+        return None, None
 
     def _install(self, monkeypatch: pytest.MonkeyPatch, made: dict[str, ModuleType]) -> None:
         for name, module in made.items():

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tests.fakewebui import modules
+from tests.fakewebui import describers, modules
 from tests.fakewebui.a1111 import _heads
 from tests.fakewebui.common import FakeWebUI, _module
 from tests.models.tiny import alphas_cumprod
@@ -49,6 +49,10 @@ class Patcher:
         if not hasattr(model, "lora_loader"):
             model.lora_loader = LoraLoader(model)
 
+    @classmethod
+    def around(cls, model: nn.Module, load_device: Any, offload_device: Any) -> Patcher:
+        return cls(model)
+
     def clone(self, loras: list[str]) -> Patcher:
         other = Patcher(self.model)
         other.loras = loras
@@ -77,6 +81,9 @@ class MemoryManagement(ModuleType):
 
     def unload_all_models(self) -> None:
         self.current_loaded_models.clear()  # a merged LoRA stays merged
+
+    def cleanup_models(self) -> None:
+        describers.cleanup_models(self.current_loaded_models)
 
     def get_torch_device(self) -> torch.device:
         return torch.device("cpu")
@@ -133,6 +140,9 @@ class FakeForge(FakeWebUI):
 
     def _more_modules(self) -> dict[str, ModuleType]:
         return {self.memory.__name__: self.memory, "modules.devices": _module("devices")}
+
+    def _manager(self) -> tuple[Any, Any]:
+        return self.memory, Patcher.around
 
     def _memory(self) -> MemoryManagement:
         return MemoryManagement()

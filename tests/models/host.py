@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from distill.host import Loaded, Models
+from distill.host import Describer, Loaded, Models
 from tests.models import tiny
 
 
@@ -36,6 +36,10 @@ class TinyHost:
         self.reports: list[tuple[int, int, str]] = []
         self.turns: list[str] = []
         self.lists_read = 0
+        self.own: tuple[Describer, ...] = ()  # captioners that it brings along
+
+    def describers(self) -> tuple[Describer, ...]:
+        return self.own
 
     def loaded(self) -> Loaded:
         return Loaded(name=self.models.name, problem=self.problem, native_px=self.models.native_px)
