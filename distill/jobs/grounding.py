@@ -156,8 +156,10 @@ class Words:
             if message.startswith("Out of memory"):
                 hint = "Close what else uses the device, or choose a smaller resolution."
             self._end(check, "failed", message, error=message, hint=hint)
-        free_memory()
-        self._end(check, "done", "Every caption is checked.")
+        else:
+            self._end(check, "done", "Every caption is checked.")
+            return
+        free_memory()  # not in the `except`: there the error still holds the frames and their tensors
 
     def _measure(self, check: _Check, models: Models, turn: Turn) -> None:
         missing = check.missing(self._known)

@@ -70,7 +70,6 @@ def test_what_is_known_is_told_at_once_and_only_new_captions_are_measured(host, 
     assert more.total == (1 + len(CONTROLS) + 1) * DRAWS
     assert [verdict.tag for verdict in more.verdicts] == ["red hair", "zigzag pattern", "smile"]
     assert start(jobs, clip_skip=2).active  # another reading of the words
-    jobs.words.wait(20)
     assert start(jobs, picture=PICTURE.transpose(Image.Transpose.ROTATE_180)).active
 
 
