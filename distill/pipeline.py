@@ -41,7 +41,7 @@ def prepare(source: Path | bytes | Image.Image, options: PictureOptions, native_
 
 def desk_of(host: Host, checkpoint: str, *, key: str = "") -> Desk:
     """What captioners find at a host; `checkpoint` is the loaded one's name, `key` the endpoint's."""
-    return Desk(checkpoint=checkpoint, folder=host.work_dir / "captioners", key=key)
+    return Desk(checkpoint=checkpoint, folder=host.work_dir / "captioners", own=host.describers(), key=key)
 
 
 def caption(

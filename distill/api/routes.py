@@ -23,13 +23,13 @@ from distill.api.answers import (
     status_of,
     without_folders,
 )
+from distill.api.captioning import CaptioningApi
 from distill.api.policy import Policy
 from distill.api.requests import options_of, picture_of, read_json, tags_of
 from distill.errors import DistillError
 from distill.image.loading import load
 from distill.jobs import Jobs, Order
 from distill.output import library
-from distill.pipeline import prepare
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -44,11 +44,20 @@ def add_routes(app: FastAPI, jobs: Jobs, policy: Policy) -> None:
     """Add /distill/v1/... to `app`; nothing when the policy has the API off."""
     if not policy.enabled:
         return
-    api = _Api(jobs, policy)
+    api, captioning = _Api(jobs, policy), CaptioningApi(jobs, policy)
     for method, path, endpoint in (
         ("GET", "/schema", api.schema),
         ("GET", "/status", api.status),
-        ("POST", "/caption", api.caption),
+        ("POST", "/caption", captioning.caption),
+        ("POST", "/caption/stop", captioning.stop),
+        ("GET", "/captioners", captioning.captioners),
+        ("POST", "/captioners/{name}", captioning.fetch),
+        ("GET", "/captioners/{name}", captioning.progress),
+        ("POST", "/captioners/{name}/cancel", captioning.cancel),
+        ("DELETE", "/captioners/{name}", captioning.remove),
+        ("POST", "/words", captioning.check),
+        ("GET", "/words", captioning.words),
+        ("POST", "/words/stop", captioning.stop_check),
         ("POST", "/train", api.train),
         ("GET", "/progress", api.progress),
         ("GET", "/jobs", api.jobs_list),
@@ -116,18 +125,6 @@ class _Api:
             "native_px": loaded.native_px,
             "job": progress_json(self._jobs.latest()),
         }
-
-    async def caption(self, request: Request) -> Any:
-        """Tags proposed for a picture, with their groups: {picture, options}"""
-        body = await read_json(request, self._policy, ("picture", "options"))
-        return await run_in_threadpool(self._caption, body)
-
-    def _caption(self, body: dict[str, Any]) -> dict[str, Any]:
-        options = options_of(body.get("options"), self._policy)
-        data = picture_of(body.get("picture"), self._policy)
-        prepared = prepare(data, options.picture, self._host.loaded().native_px)
-        described = self._jobs.caption(prepared.picture.image, options.caption)
-        return described.as_json() | {"notes": [*prepared.notes, *described.notes]}
 
     async def train(self, request: Request) -> Any:
         """Queue a training: {picture, captions, options}"""

@@ -158,7 +158,7 @@ def suggested(transformers: str) -> tuple[str, ...]:
         return ("florence-2-base", "qwen3-vl-2b", "qwen3-vl-4b", "joycaption")
     if found >= (4, 46):
         return ("smolvlm-500m", "qwen2-vl-2b", "qwen3-vl-4b")
-    return ("blip-base", "wd-vit-v3", "smolvlm-500m", "qwen2-vl-2b")
+    return ("blip-large", "wd-vit-v3", "smolvlm-500m", "qwen2-vl-2b")
 
 
 def version(text: str) -> tuple[int, int]:

@@ -91,7 +91,7 @@ def offer(model: Model, root: Path, *, ask: bool = False) -> Offer:
 def remove(root: Path, model: Model) -> None:
     """Delete what was fetched of that model; other people's folders are left alone. Raises CaptionError."""
     folder = folder_of(root, model)
-    known = _running.get(_key(model, root))
+    known = running(model, root)
     if known is not None and known.snapshot().state == "running":
         raise CaptionError(f"{model.name} is being fetched.", "Cancel that first.")
     if not folder.exists():
@@ -173,6 +173,11 @@ def download(model: Model, root: Path) -> Download:
             except OSError as error:
                 raise CaptionError(f"Python can't be started to fetch {model.name}: {error}.", _AGAIN) from None
         return _running[key]
+
+
+def running(model: Model, root: Path) -> Download | None:
+    """The download of it that this process began last, ended or not."""
+    return _running.get(_key(model, root))
 
 
 def _key(model: Model, root: Path) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from distill.captions.tags import parse
-from distill.cli.captioning import caption, caption_file
+from distill.cli.captioning import caption, caption_file, captioners
 from distill.cli.flags import options_from
 from distill.cli.report import follow, interruptible, say
 from distill.errors import CaptionError, OutputError
@@ -16,7 +16,7 @@ from distill.options import markdown_table
 from distill.pipeline import distill
 from distill.pocket import CHECKPOINT
 
-__all__ = ["caption", "demo", "generate", "info", "options", "serve", "train"]
+__all__ = ["caption", "captioners", "demo", "generate", "info", "options", "serve", "train"]
 
 
 def demo(arguments: argparse.Namespace) -> int:

@@ -43,9 +43,21 @@ def parser() -> argparse.ArgumentParser:
     caption.add_argument("picture", type=Path, nargs="+")
     caption.add_argument("--write", action="store_true", help="write them to PICTURE's .txt, for you to edit")
     caption.add_argument("--groups", action="store_true", help="one line for each group: hair, eyes, clothing ...")
+    check = "measure how far the checkpoint sees each caption in the picture"
+    caption.add_argument("--check", action="store_true", help=check)
     caption.add_argument("--checkpoint", type=Path, help="what it is for: decides what --captioner auto is")
+    _lora_dir_flag(caption)
     asked = {"captioner", "endpoint", "endpoint_model", "identity"}
     _option_flags(caption, (PictureOptions, CaptionOptions), only=_names(PictureOptions) | asked)
+
+    captioners = _command(commands, "captioners", "list the captioners, fetch or remove one")
+    actions = ("list", "fetch", "sidecar", "remove")
+    captioners.add_argument("action", nargs="?", default="list", choices=actions, help="sidecar: its packages")
+    captioners.add_argument("name", nargs="?", default="")
+    captioners.add_argument("--yes", action="store_true", help="don't ask before fetching")
+    captioners.add_argument("--checkpoint", type=Path, help="what they are for")
+    _lora_dir_flag(captioners)
+    _option_flags(captioners, (CaptionOptions,), only={"endpoint"})
 
     train = _command(commands, "train", "train a LoRA on one picture")
     train.add_argument("picture", type=Path)
@@ -91,7 +103,12 @@ def _model_flags(command: argparse.ArgumentParser, lora_dir: bool = True) -> Non
     command.add_argument("--vae", type=Path, help="another VAE for it")
     command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     if lora_dir:
-        command.add_argument("--lora-dir", type=Path, default=Path("models/Lora"), help="where LoRA files live")
+        _lora_dir_flag(command)
+
+
+def _lora_dir_flag(command: argparse.ArgumentParser) -> None:
+    folder, help = Path("models/Lora"), "where LoRA files live; fetched captioners are in its folder .distill"
+    command.add_argument("--lora-dir", type=Path, default=folder, help=help)
 
 
 def _names(group: type) -> set[str]:

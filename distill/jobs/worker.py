@@ -19,6 +19,7 @@ from distill.errors import CheckpointError, JobError, OutputError
 from distill.host import Host
 from distill.image.loading import load
 from distill.jobs import costs
+from distill.jobs.captioners import Captioners
 from distill.jobs.captioning import Captioning
 from distill.jobs.grounding import Words
 from distill.jobs.job import Job, Order
@@ -44,6 +45,7 @@ class Jobs:
         self._closed = False
         self._dismissed: set[str] = set()
         self.captioning = Captioning(host, self._is_busy)
+        self.captioners = Captioners(host)
         self.words = Words(host, self._is_busy)
 
     def submit(self, order: Order) -> Job:

@@ -45,7 +45,7 @@ def test_a_folder_is_a_captioner(blip_folder: Path) -> None:
         assert said == captioner.say(PICTURE)
 
 
-@pytest.mark.parametrize("choice", ["", "blip-large", "/no/such/folder", "Salesforce/blip-image-captioning-base"])
+@pytest.mark.parametrize("choice", ["", "blip-huge", "/no/such/folder", "Salesforce/blip-image-captioning-base"])
 def test_an_unknown_choice_names_the_known_ones(choice: str) -> None:
     with pytest.raises(CaptionError, match="There is no captioner") as caught:
         open_captioner(choice, PLAIN, Desk())
