@@ -48,6 +48,7 @@
     }
 
     function setVerdicts(list) {
+        if (JSON.stringify(list) === JSON.stringify([...verdicts.values()])) return;
         verdicts = new Map(list.map((verdict) => [plain(verdict.tag), verdict]));
         redraw();
     }

@@ -11,25 +11,26 @@
     let dragged = null; // {editor, row, tag, index, x, y, ghost, mark, to}
 
     function drag(editor) {
-        editor.grid.addEventListener("pointerdown", (event) => press(editor, event));
-        editor.grid.addEventListener("touchmove", (event) => { if (dragged?.ghost) event.preventDefault(); }, {passive: false});
-        editor.grid.addEventListener("contextmenu", (event) => { if (dragged) event.preventDefault(); });
+        editor.box.addEventListener("pointerdown", (event) => press(editor, event));
+        editor.box.addEventListener("touchmove", (event) => { if (dragged?.ghost) event.preventDefault(); }, {passive: false});
+        editor.box.addEventListener("contextmenu", (event) => { if (dragged) event.preventDefault(); });
     }
 
     function press(editor, event) {
         const row = event.target.closest("[data-index], [data-offer]");
         if (!row || dragged || editor.isHeld || event.button !== 0 || event.target.closest("button, input")) return;
-        dragged = {editor, row, tag: row.dataset.tag, index: editor.indexOf(row), x: event.clientX, y: event.clientY, id: event.pointerId};
+        const index = editor.indexOf(row);
+        row.focus({preventScroll: true}); // what was being added becomes a tag now, and all is drawn anew
+        editor.isHeld = true; // from here on a new drawing would take the chip from under the pointer
+        const pressed = row.isConnected ? row : editor.rowOf(index);
+        dragged = {editor, row: pressed, tag: row.dataset.tag, index, x: event.clientX, y: event.clientY, id: event.pointerId};
         if (event.pointerType === "touch") dragged.resting = setTimeout(() => begin(dragged.x, dragged.y), LONG_MS);
         else event.preventDefault(); // no text is marked meanwhile
-        row.focus({preventScroll: true});
-        dragged.row = editor.rows().find((other) => other.dataset.tag === dragged.tag && editor.indexOf(other) === dragged.index);
     }
 
     function begin(x, y) {
         const {editor, row} = dragged;
         const {width, height} = row.getBoundingClientRect();
-        editor.isHeld = true;
         dragged.ghost = row.cloneNode(true);
         dragged.ghost.classList.add("distill-chip-ghost");
         dragged.ghost.removeAttribute("role");
@@ -42,6 +43,7 @@
 
     function move(event) {
         if (!dragged || event.pointerId !== dragged.id) return;
+        if (event.pointerType === "mouse" && !event.buttons) return drop(false); // let go outside of the window
         const isFar = Math.hypot(event.clientX - dragged.x, event.clientY - dragged.y) > FAR_PX;
         if (!dragged.ghost && isFar) {
             if (dragged.resting) return drop(false); // this finger scrolls
@@ -84,11 +86,11 @@
         const {editor, row, tag, index, ghost, mark, to, resting} = dragged;
         clearTimeout(resting);
         dragged = null;
-        if (!ghost) return;
+        editor.isHeld = false;
+        if (!ghost) return editor.sync();
         ghost.remove();
         mark.remove();
         row.classList.remove("distill-chip-dragged");
-        editor.isHeld = false;
         editor.isStale = true;
         if (isKept && to?.editor === editor) editor.move(index, to.index);
         else if (isKept && to) {

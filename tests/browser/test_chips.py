@@ -36,7 +36,12 @@ def middle(page, tag, editor=EDITOR, share=0.25):
     return box["x"] + share * box["width"], box["y"] + box["height"] / 2
 
 
-def drag(page, start, end):
+def drag(page, what, to, editor=EDITOR):
+    """The tag `what` to the front of the tag `to`, once nothing on the page moves any more."""
+    places = None
+    while places != (places := (middle(page, what, editor), middle(page, to))):
+        page.wait_for_timeout(200)
+    start, end = places
     page.mouse.move(*start)
     page.mouse.down()
     page.mouse.move(end[0] + 20, end[1], steps=3)
@@ -50,7 +55,7 @@ def test_mouse(page):
     text_is(page, EDITOR, r"Hair\s+red hair\s[^]*Eyes\s+green eyes\s[^]*Accessories\s+blue hat\s[^]*Artifacts")
     page.wait_for_selector(f"{EDITOR} [data-tag=watermark][title*='left out']")
 
-    drag(page, middle(page, "blue hat"), middle(page, "red hair"))
+    drag(page, "blue hat", "red hair")
     is_now(page, "blue hat, red hair, green eyes, watermark")
     chip(page, "red hair").dblclick()
     page.keyboard.type("long blonde hair")
@@ -143,7 +148,7 @@ def test_a_new_description_stands_beside_what_was_written(page):
     chip(page, "smile", "#distill_proposal_chips").locator("button").click()
     is_now(page, "my own words, red_hair, green eyes, smile")
     text_is(page, "#distill_proposal_chips", "2 the same")
-    drag(page, middle(page, "earrings", "#distill_proposal_chips"), middle(page, "red_hair"))
+    drag(page, "earrings", "red_hair", "#distill_proposal_chips")
     is_now(page, "my own words, earrings, red_hair, green eyes, smile")
     text_is(page, "#distill_proposal_chips", "3 the same")
     page.click("#distill_take_all")
@@ -188,7 +193,7 @@ def test_the_first_chip_stays_and_says_why(page):
     write(page, "red hair, blue hat")
     first = page.locator(f"{EDITOR} .distill-chip-first")
     first.wait_for()
-    drag(page, middle(page, "blue hat"), middle(page, "red hair"))
+    drag(page, "blue hat", "red hair")
     is_now(page, "blue hat, red hair")
     box = first.bounding_box()
     page.mouse.move(box["x"] + 9, box["y"] + 9)
