@@ -17,6 +17,8 @@ from distill.errors import CaptionError
 MAX_NEW_TOKENS = 400
 """The 13 labelled lines take about 150."""
 
+# What models and image processors raise for folders that another version of transformers wrote, or without memory.
+_FOREIGN = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, MemoryError)
 _LOOP_TOKENS, _LOOP_TIMES = 16, 3
 
 
@@ -48,7 +50,7 @@ class VlmCaptioner(Closing):
                 return self._said(image)
         except CaptionError:
             raise
-        except (RuntimeError, ValueError, MemoryError) as error:
+        except _FOREIGN as error:
             refusal = self._refusal(error)
         raise refusal  # outside, so that it does not hold the tensors that the error was about
 

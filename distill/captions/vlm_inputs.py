@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from distill.captions.families import Family
-from distill.captions.vlm_folder import read_json, read_text
+from distill.captions.vlm_folder import COPY_AGAIN, read_json, read_text
+from distill.errors import CaptionError
 
 if TYPE_CHECKING:
     import torch
@@ -116,6 +117,8 @@ class Preparer:
             text = self._chat(content)
             if text.count(token) == 1 and prompt in text:
                 return text.replace(token, picture)
+        if self.family.kind != "llava":
+            raise CaptionError("The model's folder has no chat template that takes a picture.", COPY_AGAIN)
         return f"USER: {picture}\n{prompt} ASSISTANT:"  # LLaVA 1.5's, from before there were templates
 
     def _chat(self, content: Any) -> str:

@@ -39,8 +39,9 @@ def load_model(folder: Path, model_class: str, device: torch.device, dtype: torc
     check_memory(folder.name, count_parameters(folder) * dtype.itemsize, device)
     with quiet():
         model, info = _guarded(folder, lambda: _from_pretrained(folder, model_class, dtype))
+    named = dict(model.named_parameters())
     # Old versions also count buffers that newer files don't have; those are made anew.
-    missing = sorted({name for name, _ in model.named_parameters()} & set(info["missing_keys"]))
+    missing = sorted(name for name in named if name in info["missing_keys"] or named[name].is_meta)
     if missing:
         raise CaptionError(
             f"The weights in {folder} are not this model's: {len(missing)} are missing, for example {missing[0]}.",
@@ -139,7 +140,8 @@ def load_preparer(folder: Path, family: Family) -> Preparer:
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
     def loaded() -> Preparer:
-        tokenizer = auto.AutoTokenizer.from_pretrained(str(folder), **options)
+        # tokenizer.json as it lies there: the models' own classes in transformers 5 put their own rules in its place.
+        tokenizer = auto.PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True)
         images = auto.AutoImageProcessor.from_pretrained(str(folder), **options)
         config = auto.AutoConfig.from_pretrained(str(folder), **options)
         return Preparer(family, tokenizer, images, config, read_template(folder, tokenizer))

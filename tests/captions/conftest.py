@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +31,17 @@ def clip_tokenizer() -> Any:
 def blip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As a full-size BLIP lies in its folder, but tiny."""
     return blip_in(tmp_path_factory.mktemp("blip"))
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes the folder of a tiny vision-language model, once: (name, lesson, shards)."""
+    from tests.models import tiny_vlms
+
+    @cache
+    def made(name: str, lesson: Any = None, shards: int = 1) -> Path:
+        if not tiny_vlms.has(name):
+            pytest.skip(f"this transformers has no {name}")
+        return tiny_vlms.build(name, tmp_path_factory.mktemp("vlm") / name, lesson=lesson, shards=shards)
+
+    return made

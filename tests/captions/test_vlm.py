@@ -7,7 +7,6 @@ import socket
 import warnings
 import weakref
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,11 +15,8 @@ from PIL import Image
 
 from distill.captions import vlm, vlm_asking
 from distill.captions.captioner import CaptioningStopped
-from distill.captions.families import FAMILIES
 from distill.captions.portrait import read
-from distill.captions.vlm import VlmCaptioner, loop_length, open_folder, without_loop
-from distill.captions.vlm_inputs import MAX_PX, Preparer, fitted
-from distill.captions.vlm_loading import load_preparer
+from distill.captions.vlm import loop_length, open_folder, without_loop
 from distill.errors import CaptionError
 from tests.models import tiny_vlms
 from tests.models.tiny_vlm_kinds import KINDS
@@ -34,19 +30,6 @@ quick_one_first = pytest.mark.parametrize(
     "name", [QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES if name != QUICK)]
 )
 needs_llava = pytest.mark.skipif(not tiny_vlms.has(QUICK), reason="this transformers has no LLaVA")
-
-
-@pytest.fixture(scope="session")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Makes a kind's folder once."""
-
-    @cache
-    def made(name: str, lesson: tiny_vlms.Lesson | None = None, shards: int = 1) -> Path:
-        if not tiny_vlms.has(name):
-            pytest.skip(f"this transformers has no {name}")
-        return tiny_vlms.build(name, tmp_path_factory.mktemp("vlm") / name, lesson=lesson, shards=shards)
-
-    return made
 
 
 @pytest.fixture
@@ -80,44 +63,6 @@ def test_pictures_of_any_shape_get_the_same_answer_twice(folders: Folders, short
             assert said == captioner.say(picture)
             assert not any(token in said for token in special)
             assert torch.equal(torch.get_rng_state(), random)
-
-
-@every_kind
-@pytest.mark.slow
-def test_inputs_are_those_of_transformers_own_processor(folders: Folders, name: str) -> None:
-    """Where its processor works with these packages; it enlarges Idefics3's pictures, so a big one is given."""
-    import transformers
-
-    folder = folders(name)
-    try:
-        processor = transformers.AutoProcessor.from_pretrained(str(folder), local_files_only=True)
-    except (ImportError, ValueError, TypeError) as error:
-        pytest.skip(f"its processor does not load here: {error}")
-    family = next(family for family in FAMILIES if family.name == name)
-    if name == "joycaption" and not hasattr(processor, "num_additional_image_tokens"):
-        pytest.skip("this processor counts one token too many for SigLIP")
-    picture = Image.effect_noise((300, 200), 60).convert("RGB")
-    prepare = load_preparer(folder, family)
-    ours = prepare(picture, VlmCaptioner(folder)._model)
-    theirs = processor(text=asked_by_hand(prepare), images=[picture], return_tensors="pt")
-    for key in ("input_ids", "attention_mask", "pixel_values", "image_grid_thw", "mm_token_type_ids"):
-        if key in ours or (key in theirs and key != "mm_token_type_ids"):
-            assert torch.equal(ours[key], theirs[key]), key
-
-
-def asked_by_hand(prepare: Preparer) -> str:
-    """What the models' cards give to the processor, with one picture in it."""
-    family = prepare.family
-    if family.kind == "florence2":
-        return family.prompt
-    if family.system:
-        chat = [{"role": "system", "content": family.system}, {"role": "user", "content": family.prompt}]
-    else:
-        chat = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": family.prompt}]}]
-    text = prepare.tokenizer.apply_chat_template(
-        chat, chat_template=prepare.template, tokenize=False, add_generation_prompt=True
-    )
-    return str(text).removeprefix(prepare.tokenizer.bos_token if family.system else "")  # the tokenizer writes it again
 
 
 @needs_llava
@@ -231,12 +176,3 @@ def test_a_loop_is_what_comes_three_times_and_sixteen_tokens_long() -> None:
     assert without_loop([1, *[3] * 16]) == [1, 3]
     assert loop_length(list(range(400))) == 0
     assert loop_length([]) == 0
-
-
-def test_pictures_are_made_small_but_not_too_small() -> None:
-    assert fitted(Image.new("RGBA", (4000, 3000))).size == (MAX_PX, 768)
-    assert fitted(Image.new("RGBA", (4000, 3000))).mode == "RGB"
-    assert fitted(Image.new("L", (8, 8))).size == (56, 56)
-    assert fitted(Image.new("RGB", (4000, 30))).size == (MAX_PX, 56)
-    same = Image.new("RGB", (512, 640))
-    assert fitted(same).size == same.size

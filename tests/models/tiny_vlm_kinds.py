@@ -90,8 +90,8 @@ def _qwen(folder: Path, ids: dict[str, int], vocabulary: int, kind: str, vision:
     sampling = {"do_sample": True, "temperature": 0.01, "top_p": 0.001, "top_k": 1, "repetition_penalty": 1.0}
     ends = {"bos_token_id": 0, "eos_token_id": [ids["<|im_end|>"], 0], "pad_token_id": 0}
     write_json(folder / "generation_config.json", {**ends, **sampling})
-    rope = {"type": "mrope", "rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}
-    text = {**_TEXT, "vocab_size": vocabulary, "rope_scaling": rope}
+    rope = {"type": "mrope", "rope_type": "default", "mrope_section": [1, 1, 2]}
+    text = {**_TEXT, "vocab_size": vocabulary, "rope_scaling": rope, "rope_theta": 1000000.0}
     if newer:
         text["head_dim"] = 8
     shared = {

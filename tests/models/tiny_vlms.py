@@ -94,7 +94,8 @@ def _example(model: Any, folder: Path, colour: str, answer: str) -> dict[str, to
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     if "image_grid_thw" in inputs and "mm_token_type_ids" not in inputs:  # early Qwen2-VL only does this to generate
         grid, mask = inputs["image_grid_thw"], inputs["attention_mask"]
-        inputs["position_ids"] = model.get_rope_index(inputs["input_ids"], grid, None, mask)[0]
+        inner = model if hasattr(model, "get_rope_index") else model.model
+        inputs["position_ids"] = inner.get_rope_index(inputs["input_ids"], grid, None, mask)[0]
     if "mm_token_type_ids" in inputs:
         inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(said).int()], 1)
     return inputs
