@@ -11,6 +11,15 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
+from PIL import Image
+
+from distill.captions.endpoint import EndpointCaptioner
+from distill.errors import CaptionError
+
+LINES = "subject: 1 woman\nhair: long red hair\nclothing: green coat"
+SMALL = Image.radial_gradient("L").resize((64, 48)).convert("RGB")
+
 
 @dataclass
 class Answer:
@@ -47,15 +56,33 @@ class Server:
     """`answers` are given one after the other, the last one again and again."""
 
     def __init__(self) -> None:
-        self.answers: list[Answer] = [chat("subject: 1 woman\nhair: long red hair")]
-        self.models: Answer = Answer({"object": "list", "data": []})
+        self.answers: list[Answer] = []
+        self.models = Answer()
         self.seen: list[Seen] = []
         self.left = threading.Event()  # a client hung up before its answer was sent
+        self.reset()
         self.closing = threading.Event()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"owner": self}))
         self._http.daemon_threads = True
         self.place = f"127.0.0.1:{self._http.server_port}"
         self.base = f"http://{self.place}/v1"
+
+    def reset(self) -> None:
+        self.answers, self.models = [chat(LINES)], Answer({"object": "list", "data": []})
+        self.seen.clear()
+        self.left.clear()
+
+    def refusal(self, *answers: Answer, key: str = "", timeout_s: float = 20, model: str = "qwen-vl") -> str:
+        """The error of one picture; each is two clear lines at most, and says that nothing is lost."""
+        self.answers = list(answers) or self.answers
+        captioner = EndpointCaptioner(self.base, model, key=key, timeout_s=timeout_s)
+        with captioner, pytest.raises(CaptionError) as caught:
+            captioner.say(SMALL)
+        error = caught.value
+        assert "\n" not in str(error)
+        assert error.hint.endswith("The captions are as they were and can be edited.")
+        assert len(error.message) < 400
+        return error.message + " | " + error.hint
 
     def next_answer(self) -> Answer:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]

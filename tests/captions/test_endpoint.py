@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import logging
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -15,17 +14,14 @@ import pytest
 from PIL import Image
 
 from distill.captions.captioner import CaptioningStopped
-from distill.captions.endpoint import EndpointCaptioner, choose, is_loopback, leaves, models
-from distill.captions.endpoint_address import address_of
+from distill.captions.endpoint import EndpointCaptioner, choose, models
 from distill.captions.endpoint_answers import CUT, whole
 from distill.captions.portrait import PROMPT, read
 from distill.errors import CaptionError
-from tests.captions.endpoint_server import Answer, Server, chat, serving
+from tests.captions.endpoint_server import LINES, SMALL, Answer, Server, chat, serving
 
 KEY = "sk-secret-123"
 PICTURE = Image.radial_gradient("L").resize((1500, 900)).convert("RGB")
-SMALL = PICTURE.resize((64, 48))
-LINES = "subject: 1 woman\nhair: long red hair\nclothing: green coat"
 
 
 @pytest.fixture(scope="module")
@@ -37,23 +33,8 @@ def running() -> Iterator[Server]:
 @pytest.fixture
 def server(running: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     monkeypatch.delenv("DISTILL_ENDPOINT_KEY", raising=False)
-    running.answers, running.models = [chat(LINES)], Answer({"object": "list", "data": []})
-    running.seen.clear()
-    running.left.clear()
+    running.reset()
     return running
-
-
-def refusal(server: Server, *answers: Answer, key: str = "", timeout_s: float = 20, model: str = "qwen-vl") -> str:
-    """The error of one picture; each is two clear lines at most, and says that nothing is lost."""
-    server.answers = list(answers) or server.answers
-    captioner = EndpointCaptioner(server.base, model, key=key, timeout_s=timeout_s)
-    with captioner, pytest.raises(CaptionError) as caught:
-        captioner.say(SMALL)
-    error = caught.value
-    assert "\n" not in str(error)
-    assert error.hint.endswith("The captions are as they were and can be edited.")
-    assert len(error.message) < 400
-    return error.message + " | " + error.hint
 
 
 def test_one_picture_and_one_question_are_sent(server: Server) -> None:
@@ -78,61 +59,6 @@ def test_one_picture_and_one_question_are_sent(server: Server) -> None:
     image = Image.open(io.BytesIO(base64.b64decode(data)))
     assert (kind, image.format, image.size) == ("data:image/jpeg;base64", "JPEG", (1024, 614))
     assert read(said).tags == ("1 woman", "long red hair", "green coat")
-
-
-@pytest.mark.parametrize(
-    ("typed", "base"),
-    [
-        ("localhost:11434", "http://localhost:11434/v1"),
-        (" http://127.0.0.1:11434 ", "http://127.0.0.1:11434/v1"),
-        ("http://127.0.0.1:1234/v1", "http://127.0.0.1:1234/v1"),
-        ("http://127.0.0.1:8080/v1/", "http://127.0.0.1:8080/v1"),
-        ("http://localhost:8000/v1/chat/completions", "http://localhost:8000/v1"),
-        ("http://localhost:5001//v1/models", "http://localhost:5001/v1"),
-        ("0.0.0.0:8080", "http://127.0.0.1:8080/v1"),
-        ("nas.local", "http://nas.local:80/v1"),
-        ("openrouter.ai/api/v1", "https://openrouter.ai:443/api/v1"),
-        ("https://example.org/proxy/llama", "https://example.org:443/proxy/llama/v1"),
-        ("https://example.org/v1beta/openai/", "https://example.org:443/v1beta/openai"),
-        ("[::1]:8080", "http://[::1]:8080/v1"),
-        ('"http://LOCALHOST:1234"', "http://localhost:1234/v1"),
-    ],
-)
-def test_addresses_as_people_type_them(typed: str, base: str) -> None:
-    assert address_of(typed).base == base
-    assert address_of(base).base == base
-
-
-@pytest.mark.parametrize(
-    ("typed", "said"),
-    [
-        ("  ", "No endpoint is set"),
-        ("ftp://localhost/v1", "begins with ftp://"),
-        ("file:///etc/passwd", "begins with file://"),
-        ("http://me:pa55word@localhost:1234/v1", "user or password"),
-        ("http://localhost:port/v1", "can't be read"),
-        ("http://[::1:8080", "can't be read"),
-        ("http://", "can't be read"),
-        ("http://local host:1", "can't be read"),
-        ("http://localhost:1/v1?key=1", "? or #"),
-    ],
-)
-def test_addresses_that_can_not_be_used(typed: str, said: str) -> None:
-    for use in (EndpointCaptioner, is_loopback, leaves, models):
-        with pytest.raises(CaptionError) as caught:
-            use(typed)
-        assert said in str(caught.value)
-        assert "pa55word" not in str(caught.value)
-        assert "\n" not in str(caught.value)
-
-
-def test_a_picture_that_leaves_the_machine_is_told_of() -> None:
-    for here in ("localhost:1", "http://127.0.0.1:2", "http://127.9.9.9", "[::1]:3", "0.0.0.0:4", "x.localhost:5"):
-        assert is_loopback(here), here
-        assert leaves(here) == ""
-    for there in ("http://192.168.1.7:11434", "https://api.example.org/v1", "http://127.0.0.1.evil.org", "[::2]:3"):
-        assert not is_loopback(there), there
-    assert leaves("http://192.168.1.7:11434") == "The picture goes to 192.168.1.7, which is another machine."
 
 
 def test_the_models_of_a_server(server: Server) -> None:
@@ -170,7 +96,7 @@ def test_without_a_model_the_servers_own_is_asked(server: Server) -> None:
     assert captioner.name == f"moondream at {server.place}"
     assert [seen.method for seen in server.seen] == ["GET", "POST", "GET", "POST", "POST"]
     server.models = Answer(b"", 404)
-    said = refusal(server, Answer({"error": {"message": "The model `default` does not exist."}}, 404), model="")
+    said = server.refusal(Answer({"error": {"message": "The model `default` does not exist."}}, 404), model="")
     assert "has no model 'default'. It says: The model `default` does not exist. | Enter the name of a model" in said
 
 
@@ -196,7 +122,7 @@ def test_max_tokens_has_two_names_and_refusing_ends(server: Server) -> None:
     assert server.bodies()[1]["max_completion_tokens"] == server.bodies()[0]["max_tokens"]
     everything = Answer({"error": "seed, temperature, max_tokens or max_completion_tokens: no"}, 400)
     server.seen.clear()
-    assert "refused the request (400)" in refusal(server, everything)
+    assert "refused the request (400)" in server.refusal(everything)
     assert len(server.bodies()) == 5
 
 
@@ -224,63 +150,6 @@ def test_of_a_cut_off_answer_what_is_whole_is_used(server: Server) -> None:
     assert whole("woman") == "woman"
 
 
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
-        (chat(None), "answered nothing"),
-        (chat([]), "answered nothing"),
-        (chat("", "length"), "cut off before its first word"),
-        (chat("<think>a woman, I think", "length"), "only thought"),
-        (chat("<think>a woman</think>"), "only thought"),
-        (chat("", reasoning_content="a woman"), "only thought"),
-        (chat(None, refusal="I can't describe people."), "declined"),
-        (chat("I'm sorry, but I can't view images."), "declined: \"I'm sorry"),
-        (Answer({"choices": []}), "sent no answer (no choices)"),
-        (Answer({"choices": [{"message": None}]}), "answered nothing"),
-        (Answer([1]), "answered with no JSON"),
-        (Answer(b""), "answered with nothing"),
-        (Answer(b"<!doctype html><title>LM Studio</title>"), "answered with a web page"),
-        (Answer({"error": {"message": "this model is missing data required for image input"}}), "can't see pictures"),
-        (Answer({"error": {"code": 500, "message": "image input is not supported - hint: mmproj"}}, 500), "mmproj"),
-        (Answer({"error": "At most 0 image(s) may be provided in one prompt."}, 400), "can't see pictures"),
-        (Answer({"error": {"message": "Loading model"}}, 503), "still loading"),
-        (Answer({"error": {"message": "the request exceeds the available context size"}}, 400), "longer context"),
-        (Answer({"error": "out of memory"}, 500), "failed (500): out of memory"),
-        (Answer(b"<html><head><title>502 Bad Gateway</title></head>", 502), "failed (502): 502 Bad Gateway"),
-        (Answer(b"", 404), "no /chat/completions under http://127"),
-        (Answer({"detail": "Not Found"}, 404), "no /chat/completions under http://127"),
-        (Answer({"error": {"message": "deployment is gone"}}, 404), "refused the request (404): deployment is gone"),
-        (Answer({"error": "?"}, 403), "wants a key (403)"),
-        (Answer(b"", 429), "busy"),
-        (Answer(b"", 413), "no request of that size"),
-        (Answer({"detail": "no"}, 400), "refused the request (400): no"),
-        (
-            Answer(b"", 307, headers={"Location": "https://other.example/v1?token=1"}),
-            "moved to https://other.example/v1.",
-        ),
-        (Answer({"choices": []}, cut=3), "broke off"),
-        (Answer(b"x" * 1_100_000), "1 MiB"),
-    ],
-)
-def test_each_failure_is_one_clear_message(server: Server, answer: Answer, said: str) -> None:
-    assert said in refusal(server, answer)
-
-
-def test_a_wrong_model_is_answered_with_those_there_are(server: Server) -> None:
-    server.models = Answer({"data": [{"id": f"m{i}"} for i in range(9)]})
-    said = refusal(server, Answer({"error": {"message": 'model "qwen-vl" not found, try pulling it first'}}, 404))
-    assert f"{server.place} has no model 'qwen-vl'. It has: m0, m1, m2, m3, m4, m5, m6, m7, ..." in said
-
-
-def test_a_server_that_is_not_there_or_says_nothing(server: Server) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place = f"127.0.0.1:{free.getsockname()[1]}"
-        with pytest.raises(CaptionError, match=f"Nothing answers at {place}. Start the server"):
-            EndpointCaptioner(place, "m").say(SMALL)
-    assert "did not answer within 0.3 s" in refusal(server, Answer(wait_s=5), timeout_s=0.3)
-
-
 @pytest.mark.parametrize("where", ["models", "answers"])
 def test_stopping_ends_the_request_within_half_a_second(server: Server, where: str) -> None:
     if where == "models":
@@ -306,10 +175,10 @@ def test_the_key_is_sent_and_shown_nowhere(
     captioner.say(SMALL)
     assert server.seen[-1].headers["Authorization"] == f"Bearer {KEY}"
     assert KEY not in repr(captioner) + str(captioner) + captioner.name
-    said = refusal(server, Answer({"error": {"message": f"Incorrect API key provided: {KEY}"}}, 400), key=KEY)
+    said = server.refusal(Answer({"error": {"message": f"Incorrect API key provided: {KEY}"}}, 400), key=KEY)
     assert "***" in said
     assert KEY not in said
-    assert "does not take the key" in refusal(server, Answer(b"", 401), key=KEY)
+    assert "does not take the key" in server.refusal(Answer(b"", 401), key=KEY)
     assert KEY not in caplog.text
     monkeypatch.setenv("DISTILL_ENDPOINT_KEY", "from-the-environment")
     server.answers = [chat(LINES)]
@@ -323,7 +192,7 @@ def test_the_key_is_sent_and_shown_nowhere(
 def test_a_key_does_not_follow_a_redirect(server: Server) -> None:
     with serving() as other:
         elsewhere = Answer(b"", 307, headers={"Location": f"{other.base}/chat/completions"})
-        assert "has moved to" in refusal(server, elsewhere, key=KEY)
+        assert "has moved to" in server.refusal(elsewhere, key=KEY)
         assert other.seen == []
 
 
