@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from PIL import Image
 
@@ -22,5 +23,6 @@ def describe(
             raise CaptioningStopped
         with open_captioner(choice, options, desk) as captioner:
             said = read(captioner.say(image, should_stop), captioner.name)
-        heard.append(said)
+            remarks = tuple(getattr(captioner, "notes", ()))  # that the picture leaves the machine, for example
+        heard.append(replace(said, notes=(*said.notes, *remarks)))
     return merge(heard) if len(heard) > 1 else heard[0] if heard else Description(())

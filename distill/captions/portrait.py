@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from distill.captions.prose import from_caption
@@ -101,12 +101,11 @@ def merge(descriptions: Sequence[Description]) -> Description:
     merged = _described(
         groups, "\n".join(d.raw for d in descriptions), tuple(name for d in descriptions for name in d.by)
     )
-    classes = {d.class_word for d in descriptions if d.class_word != "person"}
-    if len(classes) > 1:
+    notes = [note for d in descriptions for note in d.notes]
+    if len({d.class_word for d in descriptions if d.class_word != "person"}) > 1:
         said = ", ".join(f"{'+'.join(d.by)}: {d.class_word}" for d in descriptions)
-        note = f"The captioners don't agree on the class ({said}). Correct it in the captions."
-        return Description(merged.tags, merged.groups, merged.raw, merged.by, (*merged.notes, note))
-    return merged
+        notes.append(f"The captioners don't agree on the class ({said}). Correct it in the captions.")
+    return replace(merged, notes=tuple(dict.fromkeys((*merged.notes, *notes))))
 
 
 def _labelled(text: str) -> dict[str, str]:
