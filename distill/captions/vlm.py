@@ -40,6 +40,8 @@ class VlmCaptioner(Closing):
         self.family: Family = family_of(folder)
         self._model: Any
         self._model, self._prepare = load(folder, self.family, device)
+        # In the model, not beside: from 4.50 on what is given to `generate` is filled up with the model's own.
+        self._model.generation_config = _greedy(self._model, self._prepare.tokenizer)
 
     def say(self, image: Image.Image, should_stop: Callable[[], bool] = never) -> str:
         """Its answer on a picture of any size and mode. Raises CaptionError, CaptioningStopped."""
@@ -74,7 +76,7 @@ class VlmCaptioner(Closing):
         with torch.inference_mode():
             row = model.generate(
                 **inputs,
-                generation_config=_greedy(model, tokenizer),
+                max_new_tokens=MAX_NEW_TOKENS,
                 stopping_criteria=StoppingCriteriaList([loop]),
             )[0].tolist()
         answer = without_loop(row[asked:])
@@ -138,4 +140,4 @@ def _greedy(model: Any, tokenizer: Any) -> Any:
     more = (
         {name: value for name, value in beams.items() if value is not None} if model.config.is_encoder_decoder else {}
     )
-    return settings(**ids, **more, do_sample=False, max_new_tokens=MAX_NEW_TOKENS)
+    return settings(**ids, **more, do_sample=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,17 +31,18 @@ def load(folder: Path, family: Family, device: Any) -> tuple[Any, Preparer]:
     device = torch.device(device)
     with quiet():
         preparer = load_preparer(folder, family)  # first: it is quick and tells what is missing
-    return load_model(folder, family.model_class, device, dtype_for(device)), preparer
+    return load_model(folder, family.model_class, device, dtype_for(device), lean=True), preparer
 
 
-def load_model(folder: Path, model_class: str, device: torch.device, dtype: torch.dtype) -> Any:
-    """A transformers model with all of its weights, to answer only. Raises CaptionError."""
+def load_model(folder: Path, model_class: str, device: torch.device, dtype: torch.dtype, *, lean: bool = False) -> Any:
+    """A transformers model with all of its weights, to answer only. Raises CaptionError.
+
+    `lean` skips the model of random numbers that is made first; transformers 4.30 then unties BLIP's biases.
+    """
     check_memory(folder.name, count_parameters(folder) * dtype.itemsize, device)
     with quiet():
-        model, info = _guarded(folder, lambda: _from_pretrained(folder, model_class, dtype))
-    named = dict(model.named_parameters())
-    # Old versions also count buffers that newer files don't have; those are made anew.
-    missing = sorted(name for name in named if name in info["missing_keys"] or named[name].is_meta)
+        model, info = _guarded(folder, lambda: _from_pretrained(folder, model_class, dtype, lean))
+    missing = missing_weights(model, info["missing_keys"])
     if missing:
         raise CaptionError(
             f"The weights in {folder} are not this model's: {len(missing)} are missing, for example {missing[0]}.",
@@ -50,14 +51,25 @@ def load_model(folder: Path, model_class: str, device: torch.device, dtype: torc
     return _guarded(folder, lambda: model.eval().requires_grad_(False).to(device))
 
 
-def _from_pretrained(folder: Path, model_class: str, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
+def missing_weights(model: Any, missing_keys: Iterable[str]) -> list[str]:
+    """The weights that no key was found for: tied ones have several names, and buffers are made anew."""
+    absent = set(missing_keys)
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+        if parameter.is_meta:
+            absent.add(name)
+    return sorted(tied[0] for tied in names.values() if absent.issuperset(tied))
+
+
+def _from_pretrained(folder: Path, model_class: str, dtype: torch.dtype, lean: bool) -> tuple[Any, dict[str, Any]]:
     """The model on the CPU, and which of its weights were missing."""
     import torch
     import transformers
 
     options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
-    if find_spec("accelerate") is not None:
-        options["low_cpu_mem_usage"] = True  # not a random model first and then its weights
+    if lean and find_spec("accelerate") is not None:
+        options["low_cpu_mem_usage"] = True
     with torch.random.fork_rng(devices=[]):  # without accelerate, random numbers are drawn: not from the host's
         loaded = getattr(transformers, model_class).from_pretrained(str(folder), torch_dtype=dtype, **options)
     return loaded[0], loaded[1]

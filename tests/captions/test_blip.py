@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
+from distill.captions import vlm_asking
 from distill.captions.blip import CLIP_MEAN, CLIP_STD, BlipCaptioner, pixels, read_vocabulary, words_of
+from distill.captions.captioner import CaptioningStopped
 from distill.errors import CaptionError
 
 PICTURE = Image.effect_noise((100, 60), 60).convert("RGB")
@@ -36,6 +41,51 @@ def test_a_closed_one_says_so(blip_folder: Path) -> None:
     captioner.close()
     with pytest.raises(CaptionError, match="closed"):
         captioner.say(PICTURE)
+
+
+def test_weights_of_two_names_may_be_written_once(copied: Path) -> None:
+    """The hub's converter to safetensors keeps the first name of tied weights."""
+    said = BlipCaptioner(copied).say(PICTURE)
+    weights = load_file(copied / "model.safetensors")
+    bias = torch.linspace(-3, 3, weights["text_decoder.cls.predictions.bias"].numel()).roll(7)
+    weights |= {f"text_decoder.cls.predictions.{name}": bias.clone() for name in ("bias", "decoder.bias")}
+    save_file(weights, copied / "model.safetensors", {"format": "pt"})
+    biased = BlipCaptioner(copied).say(PICTURE)
+    assert biased != said
+    del weights["text_decoder.cls.predictions.decoder.bias"]
+    save_file(weights, copied / "model.safetensors", {"format": "pt"})
+    assert BlipCaptioner(copied).say(PICTURE) == biased
+
+
+def test_missing_weights_are_not_made_up(copied: Path) -> None:
+    weights = load_file(copied / "model.safetensors")
+    del weights["vision_model.post_layernorm.weight"]
+    save_file(weights, copied / "model.safetensors", {"format": "pt"})
+    with pytest.raises(CaptionError, match=r"1 are missing, for example vision_model\.post_layernorm\.weight"):
+        BlipCaptioner(copied)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (4000, 300)])
+def test_pictures_of_any_shape_and_mode(blip_folder: Path, size: tuple[int, int]) -> None:
+    picture = Image.effect_noise(size, 60).convert("RGBA")
+    assert BlipCaptioner(blip_folder).say(picture)
+
+
+def test_stopping_in_the_midst(blip_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vlm_asking, "ASK_EVERY_S", 0)
+    captioner, asked = BlipCaptioner(blip_folder), iter([False, False, False, True])
+    with pytest.raises(CaptioningStopped):
+        captioner.say(PICTURE, lambda: next(asked))
+    assert next(asked, "all asked") == "all asked"
+    assert captioner.say(PICTURE)
+
+
+def test_closing_gives_the_memory_back(blip_folder: Path) -> None:
+    captioner = BlipCaptioner(blip_folder)
+    captioner.say(PICTURE)
+    model = weakref.ref(captioner._model)
+    captioner.close()
+    assert model() is None
 
 
 def test_pixels_are_those_of_transformers_own_processor() -> None:
