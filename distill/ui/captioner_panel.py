@@ -111,9 +111,10 @@ class CaptionerHandlers:
         for choice in chosen:
             if choice.can_fetch:
                 offer = self._there.offer(choice.name)
+                commit = f", commit {offer.revision[:8]}" if offer.revision else ""
                 sentences.append(
-                    f"{offer.repository}: {offer.size_mib} MiB into {offer.folder} ({offer.free_mib} MiB are free), "
-                    f"licence {offer.licence}. {offer.problem}".strip()
+                    f"{offer.repository}{commit}: {offer.size_mib} MiB into {offer.folder} "
+                    f"({offer.free_mib} MiB are free), licence {offer.licence}. {offer.problem}".strip()
                 )
         return html.notes(sentences)
 

@@ -67,10 +67,10 @@ class Handlers:
         named = gr.update(placeholder=count.name or "empty: made from the trigger")
         return noted, counter, html.notes(count.notes), html.cost(self.jobs.cost(options)), named
 
-    def describe(self, picture: Given, *values: Any) -> tuple[str, str]:
+    def describe(self, picture: Given, key: str, *values: Any) -> tuple[str, str]:
         """Ask the captioner -> its proposal, who said it or what went wrong."""
         try:
-            found = self.jobs.caption(_image(picture), options_form.read(values).caption)
+            found = self.jobs.caption(_image(picture), options_form.read(values).caption, key or "")
         except CaptioningStopped as stopped:
             return "", html.described(html.notes([f"{stopped.message} {stopped.hint}"]))
         except DistillError as error:

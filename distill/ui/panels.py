@@ -10,7 +10,7 @@ import gradio as gr
 from distill import goals
 from distill.captions.tokens import READ_TOKENS
 from distill.options import CaptionOptions
-from distill.ui import chips, html, options_form
+from distill.ui import captioner_panel, chips, html, options_form
 from distill.ui.gradio_compat import html as text
 from distill.ui.gradio_compat import picture
 from distill.ui.prompt import WORDS
@@ -56,7 +56,8 @@ def draw(surroundings: Surroundings) -> Page:
             _running(page)
             _after(page, surroundings)
         with gr.Column(elem_id="distill_settings"):
-            page.options |= options_form.accordions(surroundings.default, leave_out=("name", "identity"))
+            elsewhere = ("name", "identity", *captioner_panel.OPTIONS)
+            page.options |= options_form.accordions(surroundings.default, leave_out=elsewhere)
     return page
 
 
@@ -123,6 +124,7 @@ def _captions(page: Page, surroundings: Surroundings) -> None:
     parts["said"] = text("", elem_id="distill_said")
     page.options["identity"] = _identity(surroundings.default("identity"))
     _proposal(page)
+    captioner_panel.draw(parts, page.options, surroundings)
 
 
 BUTTONS = {

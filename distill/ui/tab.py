@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from distill.jobs import Jobs
-from distill.ui import panels
+from distill.ui import captioner_panel, panels
 from distill.ui.gradio_compat import LATEST, LIVE, SLOW
 from distill.ui.handlers import Handlers
 from distill.ui.panels import Page
@@ -22,6 +22,7 @@ def build(jobs: Jobs, surroundings: Surroundings) -> gr.Blocks:
         does = Handlers(jobs, may_train=not surroundings.banner)
         _connect_draft(page, does)
         _connect_job(page, does)
+        captioner_panel.connect(page.parts, page.options, jobs)
         surroundings.bind_picture(page.picture, page.last)
         for name in surroundings.tabs:
             if name != "txt2img":
@@ -43,9 +44,9 @@ def _connect_draft(page: Page, does: Handlers) -> None:
     page.load.click(**loading, **SLOW)
     page.url.submit(**loading, **SLOW)
     boxes = [page.captions, page.proposal, page.proposed]
-    page.describe.click(does.describe, [page.picture, *page.widgets], [page.proposal, page.said], **SLOW).then(
-        does.settle, boxes, boxes, **LIVE
-    ).then(**counted)
+    page.describe.click(
+        does.describe, [page.picture, page.endpoint_key, *page.widgets], [page.proposal, page.said], **SLOW
+    ).then(does.settle, boxes, boxes, **LIVE).then(**counted)
     page.describe_stop.click(does.stop_describing, None, None, **LIVE)
     page.use_proposal.click(does.use_proposal, [page.proposal], boxes, **LIVE).then(**counted)
     page.goal.input(does.set_goal, [page.goal], [page.goal_help, *page.widgets], **LIVE).then(**counted)

@@ -93,7 +93,7 @@ def test_a_picture_is_looked_at(handlers):
 def test_a_bad_picture_is_answered_wherever_it_is_given(handlers):
     bad = PictureError("This file is not a picture.", "Take another.")
     assert "Take another." in handlers.look(bad, *VALUES)[1]
-    assert "Take another." in handlers.describe(bad, *VALUES)[1]
+    assert "Take another." in handlers.describe(bad, "", *VALUES)[1]
     assert "Take another." in handlers.distill(bad, "", *VALUES)
     assert "no picture yet" in handlers.distill(None, "", *VALUES)
 
