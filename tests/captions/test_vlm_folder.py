@@ -127,6 +127,7 @@ def test_a_cpu_computes_in_float32() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @needs_llava
 def test_on_a_graphics_card(whole: Path) -> None:
     """In half precision there, and the memory comes back."""
