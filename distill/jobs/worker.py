@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import threading
@@ -215,7 +216,8 @@ class Jobs:
             try:
                 self._do(ticket)
             except BaseException as error:  # noqa: BLE001 - whatever a job does, the next one gets its turn
-                ticket.fail(error)
+                with contextlib.suppress(BaseException):  # the host is told of the end, and may break once more
+                    ticket.fail(error)
             ticket.order = None
             del ticket
             free_memory()
