@@ -1,11 +1,13 @@
 """Are the captions right, and does grounding tell what a checkpoint sees? In the pocket world the truth is known.
 
     python benchmarks/captions.py [--count 200] [--tuning] [--raw FILE]
+    python benchmarks/captions.py --few 40
 
 First the pocket captioner's tags on portraits as rendered, softened as a VAE does, and with a kept-out attribute. Then
 grounding on as many portraits, every other one with a kept-out attribute: captions that are there, captions that are
 not (another value of the same thing, or a thing that is missing), and words that the checkpoint has never heard. The
-thresholds were settled on other portraits (`--tuning`).
+thresholds were settled on other portraits (`--tuning`). `--few`: a person wrote two captions that are there and two
+that are not, alone or with what the captioner saw as their context.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from distill.options import CaptionOptions
 from distill.pocket import CHECKPOINT, world
 from distill.pocket.make.captioner_score import Score, score
 from distill.pocket.render import render
-from distill.training.grounding import Verdict, ground
+from distill.training.grounding import KNOWN, Verdict, ground
 
 SEED = 977_000  # not among the training seeds
 UNHEARD = ("submarine", "gravel", "drimble", "vux nerp", "ploopy thrim", "tractor", "waterfall", "zindle")
@@ -102,6 +104,28 @@ def grounded(models: Models, index: int, name: str) -> Iterator[Row]:
         yield index, kind, tag, verdict.score, verdict.verdict
 
 
+def few(models: Models, count: int) -> dict[str, tuple[list[float], list[float]]]:
+    """Scores of two captions that are there and two that are not, by what else was named."""
+    rng = random.Random(f"{SEED}/few")
+    scores: dict[str, tuple[list[float], list[float]]] = {"alone": ([], []), "with what the captioner saw": ([], [])}
+    with open_captioner("pocket", CaptionOptions(), Desk()) as captioner:
+        for _ in range(count):
+            attributes = world.sample(rng)
+            image = render(attributes, rng)
+            true = without_class(world.tags(attributes))
+            present = rng.sample(true, 2)
+            absent = [tag for tag in without_class(world.tags(world.sample(rng))) if tag not in true][:2]
+            seen = [tag for tag in without_class(read(captioner.say(image)).tags) if tag not in present]
+            for (there, not_there), among in zip(scores.values(), ([], seen), strict=True):
+                tags, generator = present + absent, torch.Generator().manual_seed(0)
+                for told in ground(
+                    models, image, tags, class_word=attributes.person, among=[*tags, *among], generator=generator
+                ):
+                    if isinstance(told, Verdict):
+                        (there if told.tag in present else not_there).append(told.score)
+    return scores
+
+
 def auc(there: Sequence[float], not_there: Sequence[float]) -> float:
     """How often a caption that is there scores above one that is not; ties count half."""
     a, b = torch.tensor(there)[:, None], torch.tensor(not_there)[None]
@@ -146,8 +170,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--tuning", action="store_true", help="the portraits that the thresholds were settled on")
+    parser.add_argument("--few", type=int, default=0, help="portraits with four captions each, and nothing else")
     parser.add_argument("--raw", type=Path, help="JSON lines of every answer; what it has already is not asked again")
     arguments = parser.parse_args()
+    if arguments.few:
+        with Standalone(CHECKPOINT, lora_dir=Path(), device="cpu").borrow() as models:
+            for name, (there, not_there) in few(models, arguments.few).items():
+                known = sum(score >= KNOWN for score in there) / len(there)
+                print(f"{name:30s} AUC {auc(there, not_there):.3f}, known of what is there {known:.0%}")
+        return
     if not arguments.tuning:
         for kind in ("rendered", "softened", "kept-out"):
             print(f"{kind:9s} {tags_right(arguments.count, kind)}", flush=True)

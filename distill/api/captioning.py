@@ -79,8 +79,8 @@ class CaptioningApi:
         return {"removed": name}
 
     async def check(self, request: Request) -> Any:
-        """Check how far the checkpoint sees each caption in a picture: {picture, captions, options}"""
-        body = await read_json(request, self._policy, ("picture", "captions", "options"))
+        """Check how far the checkpoint sees each caption in a picture: {picture, captions, context, options}"""
+        body = await read_json(request, self._policy, ("picture", "captions", "context", "options"))
         return JSONResponse(await run_in_threadpool(self._check, body), 202)
 
     def _check(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class CaptioningApi:
         if not tags:
             raise CaptionError("There are no captions to check.", 'Send {"captions": "red hair, smile", ...}.')
         picture = load(picture_of(body.get("picture"), self._policy)).image
-        return self._words(self._jobs.words.start(picture, tags, options))
+        return self._words(self._jobs.words.start(picture, tags, options, tags_of(body.get("context")) or ()))
 
     async def words(self, request: Request) -> Any:
         """The check as it is now"""

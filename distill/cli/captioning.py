@@ -58,13 +58,15 @@ def _one(picture: Path, options: Options, desk: Desk, arguments: argparse.Namesp
     for note in () if arguments.json else described.notes:
         print(f"distill: {note}", file=sys.stderr)
     if arguments.check:
-        _check(prepared.picture.image, kept, options, arguments, should_stop)
+        _check(prepared.picture.image, kept, tags, options, arguments, should_stop)
 
 
-def _check(image: Any, tags: list[str], options: Options, arguments: argparse.Namespace, should_stop: Any) -> None:
+def _check(
+    image: Any, tags: list[str], seen: list[str], options: Options, arguments: argparse.Namespace, should_stop: Any
+) -> None:
     """Print how far the checkpoint sees each caption in the picture."""
     words = Words(_host(arguments), lambda: False)
-    now = words.start(image, tags, options)
+    now = words.start(image, tags, options, seen)
     while now.active:
         if should_stop():
             words.cancel()

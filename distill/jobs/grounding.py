@@ -71,6 +71,7 @@ class _Check:
     image: Image.Image  # as it would be trained on
     class_word: str
     captions: tuple[str, ...]  # all, without trigger and class
+    context: tuple[str, ...]  # what else is in the picture
     clip_skip: int
     about: _Key  # checkpoint, picture, class, clip skip
     stop: threading.Event
@@ -90,10 +91,14 @@ class Words:
         self._thread: threading.Thread | None = None
         self._known: OrderedDict[_Key, Verdict] = OrderedDict()  # the last used last
 
-    def start(self, picture: Image.Image, tags: Sequence[str], options: Options) -> Grounding:
+    def start(
+        self, picture: Image.Image, tags: Sequence[str], options: Options, context: Sequence[str] = ()
+    ) -> Grounding:
         """Check the captions in the background; what is known already is told at once.
 
-        The first tag is not judged if it is trigger and class, nor is one that only names the class.
+        `context` is what a captioner saw in the picture, not judged itself: the more of a picture is named, the
+        surer is what one caption adds. The first tag is not judged if it is trigger and class, nor is one that only
+        names the class.
         Raises JobError while a LoRA is trained, CheckpointError and PictureError.
         """
         if self._is_training():
@@ -102,7 +107,7 @@ class Words:
         if loaded.problem:
             raise CheckpointError(loaded.problem)
         image = prepare(picture, options.picture, loaded.native_px).image
-        check = _asked(image, tidy(tags), options, loaded.name)
+        check = _asked(image, tidy(tags), tidy(context), options, loaded.name)
         with self._lock:
             if self._check is not None:
                 self._check.stop.set()
@@ -168,7 +173,7 @@ class Words:
             check.image,
             missing,
             class_word=check.class_word,
-            among=check.captions,
+            among=tidy((*check.captions, *check.context)),
             kinds={tag: _kind_of(tag) for tag in missing},
             clip_skip=check.clip_skip,
             generator=torch.Generator().manual_seed(SEED),
@@ -213,7 +218,7 @@ class Words:
                 self._check = None
 
 
-def _asked(image: Image.Image, tags: list[str], options: Options, checkpoint: str) -> _Check:
+def _asked(image: Image.Image, tags: list[str], context: list[str], options: Options, checkpoint: str) -> _Check:
     class_word = subject_of(tags).class_word
     trigger = options.caption.trigger.strip().lower()
     if tags and (tags[0].split()[-1:] == [class_word] or (trigger and tags[0].startswith(trigger))):
@@ -223,8 +228,9 @@ def _asked(image: Image.Image, tags: list[str], options: Options, checkpoint: st
         image=image,
         class_word=class_word,
         captions=tuple(without_class(tags)),
+        context=tuple(without_class(context)),
         clip_skip=options.caption.clip_skip,
-        about=(checkpoint, picture, class_word, str(options.caption.clip_skip)),
+        about=(checkpoint, picture, class_word, str(options.caption.clip_skip), *context),
         stop=threading.Event(),
     )
 

@@ -96,10 +96,11 @@ class Handlers:
         """In place of what is written -> captions, proposal, proposed."""
         return proposal, "", proposal
 
-    def check_words(self, picture: Given, captions: str, *values: Any) -> str:
+    def check_words(self, picture: Given, captions: str, proposal: str, proposed: str, *values: Any) -> str:
         """Ask what the checkpoint knows of the tags -> what went wrong; ticks bring the answer."""
+        tags, seen = (tag_text.parse(text or "") for text in (captions, proposal or proposed))
         try:
-            self.jobs.words.start(_image(picture), tag_text.parse(captions or ""), options_form.read(values))
+            self.jobs.words.start(_image(picture), tags, options_form.read(values), seen)
         except DistillError as error:
             return html.problem(error.message, error.hint)
         return ""

@@ -62,7 +62,7 @@ def _connect_job(page: Page, does: Handlers) -> None:
     }
     page.tick.click(**ticked)
     page.restore.click(does.restore, None, [page.picture, page.captions], **LIVE)
-    checked = [page.picture, page.captions, *page.widgets]
+    checked = [page.picture, page.captions, page.proposal, page.proposed, *page.widgets]
     page.ground.click(does.check_words, checked, [page.said], **LIVE).then(**ticked)
     page.ground_stop.click(does.stop_checking, None, None, **LIVE).then(**ticked)
     page.go.click(does.distill, [page.picture, page.captions, *page.widgets], [page.message], **LIVE).then(**ticked)

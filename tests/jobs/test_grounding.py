@@ -3,18 +3,23 @@
 import threading
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from distill.errors import CheckpointError, JobError, PictureError
+from distill.hosts.standalone import Standalone
 from distill.jobs import grounding
 from distill.jobs.grounding import Grounding, _kind_of
 from distill.options import Options
+from distill.pocket import CHECKPOINT
 from distill.training.grounding import CONTROLS, ground
 from tests.jobs.conftest import order
 from tests.models.host import TinyHost
 from tests.models.tiny import models as tiny_models
+
+PORTRAIT = Path(__file__).parents[2] / "distill" / "pocket" / "portrait.png"
 
 PICTURE = Image.radial_gradient("L").resize((96, 128)).convert("RGB")
 DRAWS = 2
@@ -175,3 +180,27 @@ def test_closing_ends_it(host, jobs):
 )
 def test_unknown_words_are_paired_with_a_known_one_of_their_kind(tag, paired):
     assert _kind_of(tag) == paired
+
+
+@pytest.mark.slow
+def test_what_a_captioner_saw_makes_the_verdict_on_few_captions_surer(tmp_path):
+    host = Standalone(CHECKPOINT, lora_dir=tmp_path, device="cpu")
+    words = grounding.Words(host, lambda: False)
+    picture = Image.open(PORTRAIT).convert("RGB")
+    seen = [
+        "long red hair",
+        "blue sweater",
+        "earrings",
+        "holding red apple",
+        "upper body",
+        "window",
+        "yellow background",
+    ]
+    scores = []
+    for context in ((), seen):
+        words.start(picture, ["woman", "green eyes", "smile", "hat"], Options(), context)
+        scores.append({verdict.tag: verdict for verdict in words.wait(120).verdicts})
+    alone, beside = scores
+    assert beside["smile"].verdict == beside["green eyes"].verdict == "known"
+    assert beside["smile"].score > alone["smile"].score + 0.3
+    assert beside["hat"].verdict != "known"
