@@ -198,9 +198,8 @@ def test_what_a_captioner_saw_makes_the_verdict_on_few_captions_surer(tmp_path):
     ]
     scores = []
     for context in ((), seen):
-        words.start(picture, ["woman", "green eyes", "smile", "hat"], Options(), context)
+        words.start(picture, ["woman", "green eyes", "smile"], Options(), context)
         scores.append({verdict.tag: verdict for verdict in words.wait(120).verdicts})
     alone, beside = scores
     assert beside["smile"].verdict == beside["green eyes"].verdict == "known"
     assert beside["smile"].score > alone["smile"].score + 0.3
-    assert beside["hat"].verdict != "known"
