@@ -183,7 +183,8 @@ def test_unknown_words_are_paired_with_a_known_one_of_their_kind(tag, paired):
 
 
 @pytest.mark.slow
-def test_what_a_captioner_saw_makes_the_verdict_on_few_captions_surer(tmp_path):
+def test_what_a_captioner_saw_makes_the_verdict_on_few_captions_surer(tmp_path, monkeypatch):
+    monkeypatch.setattr(grounding, "ground", ground)  # with all its draws
     host = Standalone(CHECKPOINT, lora_dir=tmp_path, device="cpu")
     words = grounding.Words(host, lambda: False)
     picture = Image.open(PORTRAIT).convert("RGB")
