@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from distill.api.answers import UNUSABLE, Refusal, without_folders
 from distill.api.policy import Policy
 from distill.api.requests import options_of, picture_of, read_json, tags_of
-from distill.captions.downloads import Progress
+from distill.captions.fetching.downloads import Progress
 from distill.errors import CaptionError
 from distill.image.loading import load
 from distill.jobs import Jobs

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from distill.captions import catalogue
 from distill.captions.captioner import Captioner, CaptioningStopped, Closing, never
-from distill.captions.local_copies import local_copy
-from distill.captions.plans import is_whole
+from distill.captions.fetching import catalogue
+from distill.captions.fetching.local_copies import local_copy
+from distill.captions.fetching.plans import is_whole
 from distill.errors import CaptionError
 from distill.host import Describer
 from distill.options import CaptionOptions
@@ -136,7 +136,7 @@ def open_captioner(choice: str, options: CaptionOptions, desk: Desk) -> Captione
         if problem:
             raise CaptionError(f"The captioner {choice} can't be used yet.", problem)
     if choice == "endpoint":
-        from distill.captions.endpoint import EndpointCaptioner
+        from distill.captions.endpoint.captioner import EndpointCaptioner
 
         return EndpointCaptioner(options.endpoint, options.endpoint_model, key=desk.key)
     if choice in NAMES and choice not in BUILT_IN:
@@ -162,16 +162,16 @@ def _in_folder(folder: Path, name: str, desk: Desk) -> Captioner:
         from distill.captions.wd_tagger import WdTagger
 
         return WdTagger(folder, name=name, device=device)
-    from distill.captions.families import family_of, problem
+    from distill.captions.vlm.families import family_of, problem
 
     why = problem(family_of(folder))
     if not why:
-        from distill.captions.vlm import open_folder
+        from distill.captions.vlm.captioner import open_folder
 
         return open_folder(folder, name=name, device=device)
     if desk.folder is None:
         raise CaptionError(why, "Choose another captioner, or one that is older.")
-    from distill.captions.sidecar import SidecarCaptioner
+    from distill.captions.sidecar.captioner import SidecarCaptioner
 
     return SidecarCaptioner(folder, root=desk.folder, name=name, device=device)
 
@@ -182,8 +182,8 @@ def _missing(folder: Path, desk: Desk) -> str:
         from distill.captions.wd_tagger import problem as of_tagger
 
         return of_tagger(folder)
-    from distill.captions.families import family_of, problem
-    from distill.captions.sidecar_packages import chosen, installed
+    from distill.captions.sidecar.packages import chosen, installed
+    from distill.captions.vlm.families import family_of, problem
 
     why = problem(family_of(folder))
     if not why or (desk.folder is not None and installed(desk.folder)):

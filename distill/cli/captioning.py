@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.captions.backends import Desk, resolved
-from distill.captions.downloads import Progress
+from distill.captions.fetching.downloads import Progress
 from distill.captions.tags import join, without_identity
 from distill.cli.flags import options_from
 from distill.cli.report import interruptible, say

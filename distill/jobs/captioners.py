@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, replace
 
-from distill.captions import catalogue, downloads, sidecar_packages
 from distill.captions.backends import NAMES, Desk, folder_of, obstacle
 from distill.captions.captioner import CaptioningStopped
-from distill.captions.downloads import Offer, Progress
+from distill.captions.fetching import catalogue, downloads
+from distill.captions.fetching.downloads import Offer, Progress
+from distill.captions.sidecar import packages as sidecar_packages
 from distill.errors import CaptionError
 from distill.host import Host
 from distill.options import CaptionOptions

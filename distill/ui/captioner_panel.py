@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from distill.captions.backends import NAMES
-from distill.captions.downloads import Progress
+from distill.captions.fetching.downloads import Progress
 from distill.errors import DistillError
 from distill.jobs import Jobs
 from distill.jobs.captioners import SIDECAR, Choice
@@ -147,7 +147,7 @@ class CaptionerHandlers:
 
     def list_models(self, endpoint: str, key: str) -> tuple[Any, str]:
         """Ask the server -> the models that it lists, or what went wrong."""
-        from distill.captions.endpoint import models
+        from distill.captions.endpoint.captioner import models
 
         try:
             names = models(endpoint, key)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from distill.captions.endpoint import EndpointCaptioner
+from distill.captions.endpoint.captioner import EndpointCaptioner
 from distill.errors import CaptionError
 
 LINES = "subject: 1 woman\nhair: long red hair\nclothing: green coat"

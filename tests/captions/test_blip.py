@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from distill.captions import vlm_asking
-from distill.captions.blip import CLIP_MEAN, CLIP_STD, BlipCaptioner, pixels, read_vocabulary, words_of
 from distill.captions.captioner import CaptioningStopped
+from distill.captions.vlm import asking as vlm_asking
+from distill.captions.vlm.blip import CLIP_MEAN, CLIP_STD, BlipCaptioner, pixels, read_vocabulary, words_of
 from distill.errors import CaptionError
 
 PICTURE = Image.effect_noise((100, 60), 60).convert("RGB")

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from distill.captions.catalogue import MODELS, model, place, suggested, version
+from distill.captions.fetching.catalogue import MODELS, model, place, suggested, version
 from distill.errors import CaptionError
 
 

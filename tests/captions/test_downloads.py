@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from distill.captions import downloads
-from distill.captions.catalogue import Model
-from distill.captions.downloads import Download, download, installed, is_complete, offer, remove
+from distill.captions.fetching import downloads
+from distill.captions.fetching.catalogue import Model
+from distill.captions.fetching.downloads import Download, download, installed, is_complete, offer, remove
 from distill.errors import CaptionError
 from tests.hub import COMMIT, Hub
 

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from distill.captions.captioner import CaptioningStopped
-from distill.captions.endpoint import EndpointCaptioner, choose, models
-from distill.captions.endpoint_answers import CUT, whole
+from distill.captions.endpoint.answers import CUT, whole
+from distill.captions.endpoint.captioner import EndpointCaptioner, choose, models
 from distill.captions.portrait import PROMPT, read
 from distill.errors import CaptionError
 from tests.captions.endpoint_server import LINES, SMALL, Answer, Server, chat, serving

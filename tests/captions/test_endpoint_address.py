@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from distill.captions.endpoint import EndpointCaptioner, is_loopback, leaves, models
-from distill.captions.endpoint_address import address_of
+from distill.captions.endpoint.address import address_of
+from distill.captions.endpoint.captioner import EndpointCaptioner, is_loopback, leaves, models
 from distill.errors import CaptionError
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from distill.captions.endpoint import EndpointCaptioner
+from distill.captions.endpoint.captioner import EndpointCaptioner
 from distill.errors import CaptionError
 from tests.captions.endpoint_server import SMALL, Answer, Server, chat, serving
 

@@ -16,7 +16,7 @@ import pytest
 import transformers
 
 from distill.captions.captioner import CaptioningStopped
-from distill.captions.endpoint import EndpointCaptioner, models
+from distill.captions.endpoint.captioner import EndpointCaptioner, models
 from distill.errors import CaptionError
 from tests.captions.endpoint_server import SMALL
 from tests.models import tiny_vlms

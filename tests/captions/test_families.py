@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from distill.captions import families
-from distill.captions.families import FAMILIES, Family, family_of, problem
 from distill.captions.portrait import PROMPT
+from distill.captions.vlm import families
+from distill.captions.vlm.families import FAMILIES, Family, family_of, problem
 from distill.errors import CaptionError
 from tests.models import tiny_vlms
 
@@ -34,7 +34,7 @@ def test_a_problem_is_told_exactly_when_transformers_lacks_the_class(family: Fam
 
 def test_asking_for_problems_imports_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom distill.captions.families import FAMILIES, problem\n"
+        "import sys\nfrom distill.captions.vlm.families import FAMILIES, problem\n"
         "for family in FAMILIES: problem(family)\n"
         "print(*({'torch', 'transformers', 'numpy'} & set(sys.modules)))"
     )

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from distill.captions.catalogue import model
-from distill.captions.local_copies import cache, local_copy
+from distill.captions.fetching.catalogue import model
+from distill.captions.fetching.local_copies import cache, local_copy
 
 WD, QWEN = model("wd-vit-v3"), model("qwen2-vl-2b")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from distill.captions.blip import BlipCaptioner, read_vocabulary
 from distill.captions.prose import from_caption
+from distill.captions.vlm.blip import BlipCaptioner, read_vocabulary
 from distill.pocket import world
 from distill.pocket.make import captioner
 from distill.pocket.make.captioner_files import Vocabulary, untrained, write

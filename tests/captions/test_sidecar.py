@@ -15,11 +15,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from distill.captions.blip import BlipCaptioner
 from distill.captions.captioner import CaptioningStopped
 from distill.captions.children import python
-from distill.captions.sidecar import SidecarCaptioner
-from distill.captions.sidecar_packages import (
+from distill.captions.sidecar.captioner import SidecarCaptioner
+from distill.captions.sidecar.packages import (
     FOR_NEW_TORCH,
     FOR_OLD_TORCH,
     MARK,
@@ -30,6 +29,7 @@ from distill.captions.sidecar_packages import (
     remove,
     size,
 )
+from distill.captions.vlm.blip import BlipCaptioner
 from distill.errors import CaptionError
 
 PICTURE = Image.linear_gradient("L").convert("RGB")
@@ -116,7 +116,7 @@ def test_nothing_is_started_without_packages(tmp_path: Path, blip_folder: Path) 
 def test_the_child_ends_with_its_parent(root: Path, blip_folder: Path) -> None:
     code = (
         "import time; from pathlib import Path; from PIL import Image\n"
-        "from distill.captions.sidecar import SidecarCaptioner\n"
+        "from distill.captions.sidecar.captioner import SidecarCaptioner\n"
         f"c = SidecarCaptioner(Path({str(blip_folder)!r}), root=Path({str(root)!r})); c.say(Image.new('RGB', (9, 9)))\n"
         "print(c._child.process.pid, flush=True); time.sleep(60)"
     )

@@ -13,10 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from distill.captions import vlm, vlm_asking
 from distill.captions.captioner import CaptioningStopped
 from distill.captions.portrait import read
-from distill.captions.vlm import loop_length, open_folder, without_loop
+from distill.captions.vlm import asking as vlm_asking
+from distill.captions.vlm import captioner as vlm
+from distill.captions.vlm.captioner import loop_length, open_folder, without_loop
 from distill.errors import CaptionError
 from tests.models import tiny_vlms
 from tests.models.tiny_vlm_kinds import KINDS

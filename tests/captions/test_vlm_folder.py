@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from distill.captions.vlm import open_folder
-from distill.captions.vlm_folder import count_parameters
-from distill.captions.vlm_loading import check_memory, dtype_for
+from distill.captions.vlm.captioner import open_folder
+from distill.captions.vlm.folder import count_parameters
+from distill.captions.vlm.loading import check_memory, dtype_for
 from distill.errors import CaptionError
 from tests.models import tiny_vlms
 
@@ -100,7 +100,7 @@ def test_what_is_wrong_with_a_folder(copied: Path, harm: Callable[[Path], None],
 
 
 def test_what_this_transformers_lacks_is_said_before_anything_is_loaded(tmp_path: Path) -> None:
-    from distill.captions.families import FAMILIES, problem
+    from distill.captions.vlm.families import FAMILIES, problem
 
     lacking = [family for family in FAMILIES if problem(family)]
     if not lacking:

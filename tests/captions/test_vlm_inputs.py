@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from tokenizers import Tokenizer
 
-from distill.captions.families import family_of
-from distill.captions.vlm import VlmCaptioner
-from distill.captions.vlm_inputs import MAX_PX, Preparer, fitted, read_template
-from distill.captions.vlm_loading import load_preparer
+from distill.captions.vlm.captioner import VlmCaptioner
+from distill.captions.vlm.families import family_of
+from distill.captions.vlm.inputs import MAX_PX, Preparer, fitted, read_template
+from distill.captions.vlm.loading import load_preparer
 from distill.errors import CaptionError
 from tests.models import tiny_vlms
 from tests.models.tiny_vlm_kinds import KINDS

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from distill.captions import catalogue
 from distill.captions.backends import Desk, obstacle, open_captioner, resolved
-from distill.captions.catalogue import Model
+from distill.captions.fetching import catalogue
+from distill.captions.fetching.catalogue import Model
 from distill.errors import CaptionError
 from distill.jobs.captioners import SIDECAR, Captioners
 from distill.options import CaptionOptions

@@ -16,9 +16,9 @@ import transformers
 from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from distill.captions.families import FAMILIES, Family, family_of
 from distill.captions.portrait import PROMPT
-from distill.captions.vlm_loading import load_preparer
+from distill.captions.vlm.families import FAMILIES, Family, family_of
+from distill.captions.vlm.loading import load_preparer
 from tests.models.tiny_vlm_kinds import KINDS, write_json
 
 WORDS = [PROMPT, "red blue hair: long hair, smile, a woman with red hair. a woman with blue hair.", "USER: ASSISTANT:"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.captions.portrait import PROMPT
-from distill.captions.vlm_folder import read_config
+from distill.captions.vlm.folder import read_config
 from distill.errors import CaptionError
 
 

@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from distill.captions.families import Family, problem
-from distill.captions.vlm_folder import COPY_AGAIN, count_parameters
-from distill.captions.vlm_inputs import Preparer, read_template
+from distill.captions.vlm.families import Family, problem
+from distill.captions.vlm.folder import COPY_AGAIN, count_parameters
+from distill.captions.vlm.inputs import Preparer, read_template
 from distill.errors import CaptionError
 
 if TYPE_CHECKING:

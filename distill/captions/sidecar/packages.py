@@ -19,8 +19,8 @@ from importlib import metadata
 from pathlib import Path
 
 from distill.captions.captioner import never
-from distill.captions.catalogue import version
 from distill.captions.children import Child, python
+from distill.captions.fetching.catalogue import version
 from distill.errors import CaptionError
 
 MARK = "distill-packages.json"
@@ -149,7 +149,7 @@ def _run_pip(beside: Path, on_line: Callable[[str], None], should_stop: Callable
 
 def _check(beside: Path, should_stop: Callable[[], bool]) -> None:
     """They must go with the host's own packages. Raises CaptionError."""
-    child = Child(python("distill.captions.sidecar_child", "{}", first=[beside]))
+    child = Child(python("distill.captions.sidecar.child", "{}", first=[beside]))
     try:
         line = child.next_line(should_stop, CHECK_S)
         if line is None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from distill.captions.captioner import CaptioningStopped, Closing, never
 from distill.captions.children import Child, python
-from distill.captions.sidecar_packages import chosen, installed, packages
+from distill.captions.sidecar.packages import chosen, installed, packages
 from distill.errors import CaptionError
 
 START_S = 600.0  # to read 9 GB from a slow disk
@@ -35,7 +35,7 @@ class SidecarCaptioner(Closing):
                 "Install the sidecar's packages first, or choose another captioner.",
             )
         job = json.dumps({"folder": str(folder.absolute()), "name": self.name, "device": str(device)})
-        command = python("distill.captions.sidecar_child", job, first=[packages(root)])
+        command = python("distill.captions.sidecar.child", job, first=[packages(root)])
         offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
         try:
             self._child = Child(command, {**os.environ, **offline})

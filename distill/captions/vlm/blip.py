@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from distill.captions.captioner import Closing, never
-from distill.captions.vlm_asking import asking
-from distill.captions.vlm_folder import COPY_AGAIN, read_config, read_json, read_text
-from distill.captions.vlm_loading import load_model, release
+from distill.captions.vlm.asking import asking
+from distill.captions.vlm.folder import COPY_AGAIN, read_config, read_json, read_text
+from distill.captions.vlm.loading import load_model, release
 from distill.errors import CaptionError
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import Any
 from PIL import Image
 
 from distill.captions.captioner import CaptioningStopped, Closing, never
-from distill.captions.endpoint_address import Address, address_of, is_loopback, leaves
-from distill.captions.endpoint_answers import (
+from distill.captions.endpoint.address import Address, address_of, is_loopback, leaves
+from distill.captions.endpoint.answers import (
     CUT,
     Asked,
     names_of,
@@ -24,7 +24,7 @@ from distill.captions.endpoint_answers import (
     refused_parameter,
     text_of,
 )
-from distill.captions.exchange import CONNECT_S, LARGEST, Reply, Request, TooLarge, exchange
+from distill.captions.endpoint.exchange import CONNECT_S, LARGEST, Reply, Request, TooLarge, exchange
 from distill.captions.portrait import PROMPT
 from distill.errors import CaptionError
 

@@ -9,9 +9,9 @@ from typing import Any
 from PIL import Image
 
 from distill.captions.captioner import Captioner, Closing, never
-from distill.captions.families import Family, family_of
-from distill.captions.vlm_asking import asking
-from distill.captions.vlm_loading import is_out_of_memory, load, out_of_memory, quiet, release
+from distill.captions.vlm.asking import asking
+from distill.captions.vlm.families import Family, family_of
+from distill.captions.vlm.loading import is_out_of_memory, load, out_of_memory, quiet, release
 from distill.errors import CaptionError
 
 MAX_NEW_TOKENS = 400
@@ -26,7 +26,7 @@ def open_folder(folder: Path, *, name: str = "", device: Any = "cpu") -> Caption
     """A captioner of whichever kind the model in that folder is. Raises CaptionError."""
     folder = Path(folder)
     if family_of(folder).name == "blip":
-        from distill.captions.blip import BlipCaptioner
+        from distill.captions.vlm.blip import BlipCaptioner
 
         return BlipCaptioner(folder, name=name, device=device)
     return VlmCaptioner(folder, name=name, device=device)

@@ -1,6 +1,6 @@
 """The sidecar's own process: private packages come first, one captioner is opened, pictures come as lines of JSON.
 
-    python -m distill.captions.sidecar_child '{"folder": ..., "name": ..., "device": ...}'
+    python -m distill.captions.sidecar.child '{"folder": ..., "name": ..., "device": ...}'
 
 In: {"picture": base64 of a PNG}. Out: {"ready": ...} once, then {"said": ...} or {"error": ..., "hint": ...}. It ends
 when its input is closed. Without a folder it only tells the version of transformers.
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _open(job: dict[str, Any]) -> Any:
-    from distill.captions.vlm import open_folder
+    from distill.captions.vlm.captioner import open_folder
 
     return open_folder(Path(job["folder"]), name=job["name"], device=job["device"])
 

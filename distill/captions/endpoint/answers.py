@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distill.captions.endpoint_address import Address
-from distill.captions.exchange import Reply
+from distill.captions.endpoint.address import Address
+from distill.captions.endpoint.exchange import Reply
 from distill.errors import CaptionError
 
 KEPT = "The captions are as they were and can be edited."

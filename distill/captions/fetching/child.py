@@ -1,6 +1,6 @@
 """The child process that fetches a model: which files, their bytes, a check of each, then a mark that it is whole.
 
-    python -m distill.captions.fetching '{"ask": false, "folder": ..., "repository": ..., ...}'
+    python -m distill.captions.fetching.child '{"ask": false, "folder": ..., "repository": ..., ...}'
 
 Its last line is JSON: the plan, or {"error", "hint"}. huggingface_hub tells the files, addresses and headers; the bytes
 are fetched here, because its newest versions throw a cut-off file away (huggingface_hub, pull request 4228).
@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from distill.captions.children import end_with_parent
-from distill.captions.hub import ask, refusal
-from distill.captions.plans import LOCK, MARGIN, PART, fetched_bytes, mib, read_plan, size_of, write_plan
+from distill.captions.fetching.hub import ask, refusal
+from distill.captions.fetching.plans import LOCK, MARGIN, PART, fetched_bytes, mib, read_plan, size_of, write_plan
 from distill.errors import CaptionError
 
 BLOCK = 1 << 20

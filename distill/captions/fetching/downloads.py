@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.captions.catalogue import MODELS, Model
 from distill.captions.children import Child, python
-from distill.captions.plans import MARGIN, PLAN, fetched_bytes, is_whole, mib, read_plan, total_bytes
+from distill.captions.fetching.catalogue import MODELS, Model
+from distill.captions.fetching.plans import MARGIN, PLAN, fetched_bytes, is_whole, mib, read_plan, total_bytes
 from distill.errors import CaptionError
 
 ASK_S = 60.0  # the hub's answer and the start of a Python, on a slow disk
@@ -189,7 +189,7 @@ def _start(model: Model, folder: Path, *, ask: bool = False) -> Child:
     job = json.dumps({**about, "folder": str(folder), "ask": ask, "pause_s": PAUSE_S})
     # Newest clients also ask the hub for things that no download needs.
     environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1"}
-    return Child(python("distill.captions.fetching", job), environment)
+    return Child(python("distill.captions.fetching.child", job), environment)
 
 
 def _asked(model: Model, folder: Path) -> dict[str, Any]:

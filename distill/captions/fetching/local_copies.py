@@ -7,7 +7,7 @@ import re
 from fnmatch import fnmatch
 from pathlib import Path
 
-from distill.captions.catalogue import Model
+from distill.captions.fetching.catalogue import Model
 
 
 def cache() -> Path:

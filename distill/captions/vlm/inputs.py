@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from distill.captions.families import Family
-from distill.captions.vlm_folder import COPY_AGAIN, read_json, read_text
+from distill.captions.vlm.families import Family
+from distill.captions.vlm.folder import COPY_AGAIN, read_json, read_text
 from distill.errors import CaptionError
 
 if TYPE_CHECKING:

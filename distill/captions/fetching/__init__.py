@@ -1,0 +1,1 @@
+"""Known models, and fetching them when a person says so."""

@@ -1,0 +1,1 @@
+"""A process of our own with newer packages than the host has."""

@@ -1,0 +1,1 @@
+"""Vision-language models out of a folder, in this process."""
