@@ -5,6 +5,8 @@ import pytest
 from tests.browser.conftest import open_tab
 from tests.browser.test_serve import CAPTIONS, text_is, upload, value_is
 
+pytestmark = pytest.mark.slow  # a server and a browser of their own; test_serve has some of it every time
+
 EDITOR = "#distill_chips"
 ADD = f"{EDITOR} .distill-add-input"
 OFFERED = "#distill_proposal_chips .distill-chip"
@@ -114,7 +116,6 @@ def test_keyboard_alone(page):
     is_now(page, "blue hat, green eyes, smile")
 
 
-@pytest.mark.slow
 def test_undo_never_loses_what_was_typed(page):
     write(page, "typed first")
     page.wait_for_timeout(1300)  # typing after a pause is a change of its own
@@ -161,7 +162,6 @@ def test_a_new_description_stands_beside_what_was_written(page):
     value_is(page, CAPTIONS, "^my own words, earrings")
 
 
-@pytest.mark.slow
 def test_a_dismissed_proposal_changes_nothing(page):
     upload(page)
     write(page, "my own words")
@@ -172,7 +172,6 @@ def test_a_dismissed_proposal_changes_nothing(page):
     is_now(page, "my own words")
 
 
-@pytest.mark.slow
 def test_locked_identity_is_shown_and_the_text_keeps_it(page):
     upload(page)
     write(page, "red hair, blue hat")
@@ -187,7 +186,6 @@ def test_locked_identity_is_shown_and_the_text_keeps_it(page):
     page.wait_for_selector(f"{EDITOR} .distill-chip-held", state="detached")
 
 
-@pytest.mark.slow
 def test_the_first_chip_stays_and_says_why(page):
     upload(page)
     write(page, "red hair, blue hat")
@@ -207,7 +205,6 @@ def test_the_first_chip_stays_and_says_why(page):
     is_now(page, "blue hat, red hair")
 
 
-@pytest.mark.slow
 def test_the_cut_is_a_line(page):
     words = [f"thing number {i} here" for i in range(25)]
     write(page, ", ".join(words))
@@ -218,7 +215,6 @@ def test_the_cut_is_a_line(page):
     assert shown(page) == words
 
 
-@pytest.mark.slow
 def test_a_finger_drags_after_resting(page):
     write(page, "red hair, green eyes, blue hat")
     start, end = middle(page, "blue hat"), middle(page, "red hair")
@@ -238,7 +234,6 @@ def test_a_finger_drags_after_resting(page):
     is_now(page, "blue hat, red hair, green eyes")
 
 
-@pytest.mark.slow
 def test_typing_in_the_box_is_live_and_an_edit_survives_it(page):
     write(page, "red hair, blue hat")
     chip(page, "blue hat").dblclick()
@@ -256,7 +251,6 @@ def test_typing_in_the_box_is_live_and_an_edit_survives_it(page):
     assert shown(page) == ["smile", "red hat", "red hair"]
 
 
-@pytest.mark.slow
 def test_on_a_phone_in_the_dark(page, server):
     page.set_viewport_size({"width": 400, "height": 800})
     open_tab(page, f"{server}?__theme=dark")

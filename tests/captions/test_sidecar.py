@@ -57,6 +57,7 @@ def lives(pid: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_says_what_the_captioner_says_in_process_and_changes_nothing_here(root: Path, blip_folder: Path) -> None:
     with BlipCaptioner(blip_folder) as here:
         expected = here.say(PICTURE)

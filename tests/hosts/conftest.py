@@ -49,7 +49,9 @@ def checkpoint(folder: Path) -> Path:
     return folder / "first.safetensors"
 
 
-@pytest.fixture(params=[FakeA1111, FakeForge, FakeReForge], ids=["A1111", "Forge", "reForge"])
+@pytest.fixture(
+    params=[FakeA1111, FakeForge, pytest.param(FakeReForge, marks=pytest.mark.slow)], ids=["A1111", "Forge", "reForge"]
+)
 def webui(request: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, checkpoint: Path) -> Any:
     return request.param(monkeypatch, tmp_path, checkpoint)
 

@@ -177,7 +177,7 @@ def test_an_error_ends_its_job_and_the_next_one_goes_on(host, jobs, monkeypatch,
     assert jobs.wait(jobs.submit(order()).id, 30).state == "done"
 
 
-@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize("end", [SystemExit, pytest.param(KeyboardInterrupt, marks=pytest.mark.slow), MemoryError])
 def test_nothing_ends_the_worker(host, jobs, monkeypatch, end):
     monkeypatch.setattr(host, "loras_changed", lambda: (_ for _ in ()).throw(end()))
     failed = jobs.wait(jobs.submit(order()).id, 30)

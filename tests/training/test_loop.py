@@ -92,6 +92,7 @@ def test_flip_draws_both_ways(models):
     assert 16 < nearest.sum() < 48
 
 
+@pytest.mark.slow
 def test_velocity_is_trained_too():
     models = tiny.models(prediction_type="v_prediction")
     losses, _ = run(models, repeats=30, epochs=1, batch_size=4, unet_lr=1e-2, network_dim=16)
