@@ -7,21 +7,34 @@ from typing import Any
 
 import torch
 
+CHUNK = 75
+"""Tokens of a caption that CLIP reads at once, its start and end marks left out."""
 
-def tokenize(tokenizer: Any, prompts: Sequence[str]) -> torch.Tensor:
-    """Token ids (B, 77), cut off and padded as CLIP was trained: start, words, end, padding."""
+
+def tokenize(tokenizer: Any, prompts: Sequence[str], length: int = CHUNK) -> torch.Tensor:
+    """Token ids (B, length / 75, 77), cut off and padded as CLIP was trained: start, words, end, end for padding."""
     encoded = tokenizer(
-        list(prompts),
-        padding="max_length",
-        truncation=True,
-        max_length=tokenizer.model_max_length,
-        return_tensors="pt",
+        list(prompts), padding="max_length", truncation=True, max_length=length + 2, return_tensors="pt"
     )
-    ids: torch.Tensor = encoded.input_ids
-    return ids  # (B, 77)
+    ids: torch.Tensor = encoded.input_ids  # (B, length + 2)
+    if length == CHUNK:
+        return ids[:, None]
+    start, end = ids[:, :1], ids[:, -1:]
+    chunks = [torch.cat([start, ids[:, i : i + CHUNK], end], dim=1) for i in range(1, length, CHUNK)]
+    return torch.stack(chunks, dim=1)
 
 
 def hidden_states(text_encoder: Any, input_ids: torch.Tensor, clip_skip: int = 1) -> torch.Tensor:
+    """(B, n, 77) -> (B, 75 n + 2, C): chunks are joined between the first start and the last end (kohya)."""
+    count = input_ids.shape[1]
+    states = _states(text_encoder, input_ids.reshape(-1, input_ids.shape[-1]), clip_skip)
+    if count == 1:
+        return states
+    parts = states.reshape(-1, count, *states.shape[1:])  # (B, n, 77, C)
+    return torch.cat([parts[:, 0, :1], *(parts[:, i, 1:-1] for i in range(count)), parts[:, -1, -1:]], dim=1)
+
+
+def _states(text_encoder: Any, input_ids: torch.Tensor, clip_skip: int) -> torch.Tensor:
     """(B, 77) -> (B, 77, C). Clip skip 2 takes the last layer but one, normalized as A1111 and kohya do."""
     if clip_skip == 1:
         last: torch.Tensor = text_encoder(input_ids).last_hidden_state

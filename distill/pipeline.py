@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from distill.blocks import weights_of
 from distill.captions import tokens
 from distill.captions.backends import Desk
 from distill.captions.describing import describe
@@ -29,6 +31,15 @@ from distill.options import CaptionOptions, Options, PictureOptions
 from distill.output.atomic import check_writable
 from distill.output.lora_file import unused_name
 from distill.run import Run
+from distill.training.optimizers import read_arguments
+
+
+def check(options: Options) -> None:
+    """Raises OptionError for what the options can't tell by themselves; then nothing was begun."""
+    weights_of(options.network.block_weights)
+    read_arguments(options.train.optimizer_args)
+    if options.output.name:
+        checked_name(options.output.name)
 
 
 def prepare(source: Path | bytes | Image.Image, options: PictureOptions, native_px: int) -> Prepared:
@@ -86,14 +97,16 @@ def distill(
     discards it instead. Either way the models are given back as they were.
     Raises DistillError; epochs that were saved before stay.
     """
-    wished = checked_name(options.output.name) if options.output.name else ""
+    check(options)
     check_writable(host.lora_dir)
     with host.borrow() as models:
+        if options.noise.prediction != "auto":
+            models = replace(models, prediction_type=options.noise.prediction)
         prepared = prepare(source, options.picture, models.native_px)
         yield prepared
         if tags is None:
             tags = caption(prepared.image, options.caption, desk_of(host, models.name), should_stop).tags
         captioned = finish_captions(tags, prepared.image, options, models.tokenizer)
         yield captioned
-        name = unused_name(host.lora_dir, wished or name_of(captioned.trigger))
+        name = unused_name(host.lora_dir, options.output.name or name_of(captioned.trigger))
         yield from Run(host.lora_dir, name, models, prepared, captioned, options, now).events(should_stop)

@@ -19,11 +19,13 @@ from distill.host import Models
 from distill.options import Options
 from distill.output import lora_file, sidecars
 from distill.output.applying import changes
-from distill.output.lora_file import Lora, LoraLayer, kohya_name
+from distill.output.lora_file import Lora, kohya_name
+from distill.output.lora_layers import Layer, layer_of
 from distill.output.metadata import metadata
 from distill.output.sampling import generate
 from distill.training.adapter import Adapter, attached, weighted
-from distill.training.encode import DataSet, caption_variants, encode
+from distill.training.averages import Average
+from distill.training.encode import DataSet, Source, caption_variants, encode
 from distill.training.loop import Step, train
 
 QUICK_STEPS = 10
@@ -40,7 +42,7 @@ class _Trained:
 
     step: int
     epoch: int
-    layers: dict[str, LoraLayer]
+    layers: dict[str, Layer]
     stopped: str = ""
 
 
@@ -72,7 +74,9 @@ class Run:
             adapters = self._attach(stack, generator)
             trained = yield from self._train(adapters, data, generator, should_stop, started_at)
         lora = self._lora(trained, self.name, started_at)
-        changes(self.models, lora, data.mean[:1], ", ".join(self.captioned.tags), self.options.caption.clip_skip)
+        changes(
+            self.models, lora, data.items[0].mean[:1], ", ".join(self.captioned.tags), self.options.caption.clip_skip
+        )
         saved = self._save(lora, self.name, trained.step)
         yield saved
         preview = None
@@ -86,35 +90,29 @@ class Run:
 
     def _data(self) -> DataSet:
         options = self.options
-        keep = options.caption.keep_tokens
-        shuffle = (lambda tags, rng: shuffled(tags, keep, rng)) if options.caption.shuffle else None
-        captions = caption_variants(self.captioned.tags, shuffle, random.Random(options.train.seed))
-        return encode(
-            self.models,
-            self.prepared.image,
-            captions,
-            flip=options.train.flip,
-            clip_skip=options.caption.clip_skip,
-            train_text_encoder=options.train.train_text_encoder,
-        )
+        captions = caption_variants(self.captioned.tags, self._vary(), random.Random(options.train.seed))
+        sources = [Source(self.prepared.image, captions)]
+        te = options.train.train_text_encoder
+        return encode(self.models, sources, options.caption, flip=options.train.flip, train_text_encoder=te)
+
+    def _vary(self) -> Callable[[Sequence[str], random.Random], list[str]] | None:
+        """The tags in another order, or some left out, for another draw."""
+        caption = self.options.caption
+        keep, dropped = caption.keep_tokens, caption.tag_dropout
+
+        def vary(tags: Sequence[str], rng: random.Random) -> list[str]:
+            kept = [tag for i, tag in enumerate(tags) if i < keep or not dropped or rng.random() >= dropped]
+            return shuffled(kept, keep, rng) if caption.shuffle else kept
+
+        return vary if caption.shuffle or dropped else None
 
     def _attach(self, stack: ExitStack, generator: torch.Generator) -> list[Adapter]:
         train_options = self.options.train
         parts = {"unet": self.models.unet}
         if train_options.train_text_encoder:
             parts["text_encoder"] = self.models.text_encoder
-        return [
-            stack.enter_context(
-                attached(
-                    module,
-                    part,
-                    network_dim=train_options.network_dim,
-                    network_alpha=train_options.network_alpha,
-                    generator=generator,
-                )
-            )
-            for part, module in parts.items()
-        ]
+        network = self.options.network
+        return [stack.enter_context(attached(module, part, network, generator)) for part, module in parts.items()]
 
     def _train(
         self,
@@ -124,20 +122,22 @@ class Run:
         should_stop: Callable[[], bool],
         started_at: datetime,
     ) -> Generator[Step | Saved | Sampled, None, _Trained]:
-        options, clip_skip = self.options.train, self.options.caption.clip_skip
+        options, average = self.options.train, Average(adapters, self.options.train.ema_decay)
         good: _Trained | None = None
         try:
-            for step in train(self.models, data, adapters, options, clip_skip=clip_skip, generator=generator):
+            for step in train(self.models, data, adapters, self.options, generator=generator):
+                average.update()
                 yield step
                 if step.index == step.total:
                     break
                 if should_stop():
                     stopped = f"Stopped at step {step.index} of {step.total}."
-                    return replace(_trained(adapters, step, options.repeats), stopped=stopped)
+                    return replace(_trained(adapters, average, step, options.repeats), stopped=stopped)
                 if step.index % options.repeats == 0:
-                    good = _trained(adapters, step, options.repeats)
-                    yield from self._epoch(good, adapters, started_at, should_stop)
-            return _trained(adapters, step, options.repeats)
+                    good = _trained(adapters, average, step, options.repeats)
+                    with average.instead():
+                        yield from self._epoch(good, adapters, started_at, should_stop)
+            return _trained(adapters, average, step, options.repeats)
         except (TrainingError, MemoryError, RuntimeError) as error:
             reason = _reason(error)
             if good is None:
@@ -214,12 +214,14 @@ class Run:
         )
 
 
-def _trained(adapters: list[Adapter], step: Step, repeats: int) -> _Trained:
-    layers = {
-        kohya_name(adapter.part, path): LoraLayer(down, up, adapter.alpha)
-        for adapter in adapters
-        for path, (down, up) in adapter.weights().items()
-    }
+def _trained(adapters: list[Adapter], average: Average, step: Step, repeats: int) -> _Trained:
+    layers = {}
+    with average.instead():
+        for adapter in adapters:
+            for path, tensors in adapter.weights().items():
+                layer = layer_of(tensors, float(tensors.pop("alpha")))
+                assert layer is not None, "peft's layer has all of its tensors"
+                layers[kohya_name(adapter.part, path)] = layer
     return _Trained(step.index, -(-step.index // repeats), layers)
 
 

@@ -9,10 +9,10 @@ from tests.models import tiny
 
 def test_tokens_are_padded_with_the_end_as_sd15_was_trained():
     ids = tokenize(tiny.tokenizer(), ["red hair", "red hair, " * 60])
-    assert ids.shape == (2, 77)
-    assert ids[0, :4].tolist() == [49406, 736, 2225, 49407]
-    assert set(ids[0, 4:].tolist()) == {49407}
-    assert ids[1, -1] == 49407  # cut off, yet ended
+    assert ids.shape == (2, 1, 77)
+    assert ids[0, 0, :4].tolist() == [49406, 736, 2225, 49407]
+    assert set(ids[0, 0, 4:].tolist()) == {49407}
+    assert ids[1, 0, -1] == 49407  # cut off, yet ended
 
 
 @torch.no_grad()
@@ -20,7 +20,7 @@ def test_clip_skip_takes_earlier_layers_and_normalizes():
     encoder = tiny.text_encoder()
     ids = tokenize(tiny.tokenizer(), ["a woman", "red hair"])
     assert hidden_states(encoder, ids).shape == (2, 77, tiny.WIDTH)
-    layers = encoder(ids, output_hidden_states=True).hidden_states
+    layers = encoder(ids[:, 0], output_hidden_states=True).hidden_states
     norm = getattr(encoder, "text_model", encoder).final_layer_norm
     torch.testing.assert_close(hidden_states(encoder, ids, 1), norm(layers[-1]))
     torch.testing.assert_close(hidden_states(encoder, ids, 2), norm(layers[-2]))

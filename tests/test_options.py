@@ -14,7 +14,7 @@ from distill.options import Options, each_option
         ({"network_dim": True}, "not a whole number"),
         ({"unet_lr": float("nan")}, "not a number"),
         ({"unet_lr": "fast"}, "not a number"),
-        ({"lr_scheduler": "wild"}, "Choose one of: constant, cosine"),
+        ({"lr_scheduler": "wild"}, "Choose one of: constant, linear, cosine"),
         ({"resolution": 500}, "multiple of 64"),
         ({"width": 100}, "multiple of 8"),
         ({"flip": 1}, "not true or false"),
@@ -28,7 +28,7 @@ def test_what_is_wrong_is_named(values, message):
 
 def test_flat_and_back():
     options = Options.from_flat({"network_dim": 8, "flip": True, "name": "zor"})
-    assert options.train.network_dim == 8
+    assert options.network.network_dim == 8
     assert Options.from_flat(options.flat()) == options
 
 
@@ -40,4 +40,4 @@ def test_names_and_labels_are_unique_and_every_option_says_what_it_does():
 
 def test_the_default_is_120_steps_at_rank_16():
     assert Options().train.steps == 120
-    assert Options().train.network_dim == 16
+    assert Options().network.network_dim == 16

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from distill.errors import CaptionError, OutputError, PictureError, TrainingError
+from distill.errors import CaptionError, OptionError, OutputError, PictureError, TrainingError
 from distill.events import Captioned, Done, Prepared, Sampled, Saved
 from distill.options import Options
 from distill.output.applying import applied
@@ -195,4 +195,44 @@ def test_errors_come_before_the_work(host, picture, tmp_path):
     host.lora_dir = tmp_path / "file"
     with pytest.raises(OutputError, match="folder"):
         next(distill(host, picture, TAGS, options()))
+    assert host.lent == 0
+
+
+EVERYTHING = {
+    "optimizer": "lion",
+    "optimizer_args": "betas=(0.9,0.95)",
+    "lr_scheduler": "cosine_with_restarts",
+    "noise_offset": 0.1,
+    "multires_noise_iterations": 2,
+    "min_snr_gamma": 5.0,
+    "gradient_accumulation": 2,
+    "ema_decay": 0.9,
+    "caption_dropout": 0.2,
+    "tag_dropout": 0.2,
+    "max_token_length": 150,
+    "block_weights": "OUTALL",
+}
+
+
+@pytest.mark.parametrize(
+    ("form", "ending"),
+    [("lora", "lora_up.weight"), ("locon", "lora_up.weight"), ("loha", "hada_w1_a"), ("lokr", "lokr_w1")],
+)
+def test_every_network_and_knob_reaches_its_file(host, picture, form, ending):
+    chosen = options(network_type=form, epochs=1, preview=False, sample_every=0, conv_dim=2, **EVERYTHING)
+    done = list(distill(host, picture, TAGS, chosen))[-1]
+    keys = tensors(done.path)
+    assert any(key.endswith(ending) for key in keys)
+    assert all("up_blocks" in key for key in keys)  # OUTALL
+    assert any("resnets" in key for key in keys) == (form != "lora")
+    about = metadata(done.path)
+    assert (about["ss_optimizer"][:4], about["ss_noise_offset"], about["ss_max_token_length"]) == ("lion", "0.1", "150")
+    with applied(host.models, [(read(done.path), 1.0)]):
+        pass
+
+
+def test_a_wrong_knob_is_told_before_anything_is_lent(host, picture):
+    for wrong in ({"block_weights": "1,2"}, {"optimizer_args": "betas"}):
+        with pytest.raises(OptionError):
+            next(distill(host, picture, TAGS, options(**wrong)))
     assert host.lent == 0

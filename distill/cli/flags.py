@@ -9,23 +9,14 @@ from typing import Any
 
 from distill import __version__
 from distill.options import (
+    GROUPS,
     CaptionOptions,
+    Checked,
     Options,
-    OutputOptions,
     PictureOptions,
     SampleOptions,
-    TrainOptions,
     each_option,
 )
-
-_RECIPE = (PictureOptions, CaptionOptions, TrainOptions, SampleOptions, OutputOptions)
-_TITLES = {
-    PictureOptions: "picture",
-    CaptionOptions: "captions",
-    TrainOptions: "training",
-    SampleOptions: "sampling",
-    OutputOptions: "output",
-}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -63,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("picture", type=Path)
     train.add_argument("--captions", help="comma list of tags; else PICTURE's .txt, else the captioner is asked")
     _model_flags(train)
-    _option_flags(train, _RECIPE)
+    _option_flags(train, GROUPS)
 
     generate = _command(commands, "generate", "make a picture from a prompt, <lora:name:0.6> included")
     generate.add_argument("prompt")
@@ -111,12 +102,14 @@ def _lora_dir_flag(command: argparse.ArgumentParser) -> None:
     command.add_argument("--lora-dir", type=Path, default=folder, help=help)
 
 
-def _names(group: type) -> set[str]:
+def _names(group: type[Checked]) -> set[str]:
     return {f.name for g, f, _ in each_option() if g is group}
 
 
-def _option_flags(command: argparse.ArgumentParser, groups: tuple[type, ...], only: set[str] | None = None) -> None:
-    sections = {group: command.add_argument_group(_TITLES[group]) for group in groups}
+def _option_flags(
+    command: argparse.ArgumentParser, groups: tuple[type[Checked], ...], only: set[str] | None = None
+) -> None:
+    sections = {group: command.add_argument_group(group.title.lower()) for group in groups}
     for group, f, kind in each_option():
         if group in groups and (only is None or f.name in only):
             _add(sections[group], f, kind)

@@ -52,8 +52,8 @@ def setting_of(options: Options, checkpoint: str, native_px: int) -> Setting:
     return Setting(
         checkpoint=checkpoint,
         px=options.picture.resolution or native_px,
-        batch_size=train.batch_size,
-        network_dim=train.network_dim,
+        batch_size=train.batch_size * train.gradient_accumulation,
+        network_dim=options.network.network_dim,
         gradient_checkpointing=train.gradient_checkpointing,
         train_text_encoder=train.train_text_encoder,
     )

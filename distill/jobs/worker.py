@@ -14,7 +14,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from distill.captions.naming import checked_name
 from distill.captions.portrait import Description
 from distill.errors import CheckpointError, JobError, OutputError
 from distill.host import Host
@@ -28,6 +27,7 @@ from distill.jobs.journal import KEPT, Journal
 from distill.jobs.running import Ticket, discarded, free_memory
 from distill.options import CaptionOptions, Options
 from distill.output.atomic import check_writable
+from distill.pipeline import check
 
 IDLE_S = 60.0  # how long the thread waits for the next job before it ends
 
@@ -54,8 +54,7 @@ class Jobs:
         loaded = self.host.loaded()
         if loaded.problem:
             raise CheckpointError(loaded.problem)
-        if order.options.output.name:
-            checked_name(order.options.output.name)
+        check(order.options)
         load(order.picture)
         check_writable(self.host.lora_dir)
         job = Job(

@@ -5,6 +5,7 @@ y = W x + weight * alpha / rank * up(down(x)), by a forward hook on each layer (
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -16,7 +17,8 @@ from torch.nn import functional as F
 from distill.conditioning import hidden_states, tokenize
 from distill.errors import OutputError
 from distill.host import Models
-from distill.output.lora_file import Lora, LoraLayer, kohya_name
+from distill.output.lora_file import Lora, kohya_name
+from distill.output.lora_layers import Layer, LoraLayer
 
 
 @contextmanager
@@ -52,14 +54,6 @@ def changes(models: Models, lora: Lora, latents: torch.Tensor, prompt: str, clip
         raise OutputError("The new LoRA changes nothing.", "Raise the learning rate; nothing was saved.")
 
 
-def delta(layer: LoraLayer) -> torch.Tensor:
-    """The change of the layer's weight at weight 1, float32: (out, in) or (out, in, kh, kw)."""
-    down, up, scale = layer.down.float(), layer.up.float(), layer.alpha / layer.rank
-    if down.ndim == 2:
-        return scale * up @ down
-    return scale * torch.einsum("or,rihw->oihw", up[:, :, 0, 0], down)
-
-
 def _targets(models: Models) -> dict[str, nn.Module]:
     parts = {"unet": models.unet, "text_encoder": models.text_encoder}
     return {
@@ -70,7 +64,7 @@ def _targets(models: Models) -> dict[str, nn.Module]:
     }
 
 
-def _matched(lora: Lora, targets: dict[str, nn.Module]) -> list[tuple[nn.Module, LoraLayer]]:
+def _matched(lora: Lora, targets: dict[str, nn.Module]) -> list[tuple[nn.Module, Layer]]:
     name = lora.metadata.get("ss_output_name", "The LoRA")
     unknown = [key for key in lora.layers if key not in targets]
     if unknown:
@@ -80,9 +74,9 @@ def _matched(lora: Lora, targets: dict[str, nn.Module]) -> list[tuple[nn.Module,
         )
     for key, layer in lora.layers.items():
         wanted = _shape(targets[key])
-        found = (*layer.up.shape[:1], *layer.down.shape[1:])
-        # A 1x1 convolution may be kept as a matrix and the other way round.
-        if _bare(wanted) != _bare(found):
+        found = layer.shape
+        # A 1x1 convolution may be kept as a matrix and the other way round; LyCORIS keeps every kernel flat.
+        if _bare(wanted) != _bare(found) and _flat(wanted) != found:
             raise OutputError(
                 f"{name} was made for another model: {key} is {found}, this checkpoint's is {wanted}.",
                 "Use the checkpoint that it was trained on, or one of the same size.",
@@ -99,7 +93,25 @@ def _bare(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape[:2] if shape[2:] == (1, 1) else shape
 
 
-def _hook(module: nn.Module, layer: LoraLayer, weight: float, models: Models) -> Callable[..., Any]:
+def _flat(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (shape[0], math.prod(shape[1:]))
+
+
+def _hook(module: nn.Module, layer: Layer, weight: float, models: Models) -> Callable[..., Any]:
+    if isinstance(layer, LoraLayer):
+        return _lora_hook(module, layer, weight, models)
+    change = (weight * layer.delta()).reshape(_shape(module)).to(models.device, models.dtype)
+
+    def hook(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        x = inputs[0].to(change.dtype)
+        if isinstance(module, nn.Conv2d):
+            return output + F.conv2d(x, change, None, module.stride, module.padding, module.dilation).to(output.dtype)
+        return output + F.linear(x, change).to(output.dtype)
+
+    return hook
+
+
+def _lora_hook(module: nn.Module, layer: LoraLayer, weight: float, models: Models) -> Callable[..., Any]:
     down = layer.down.to(models.device, models.dtype)
     up = layer.up.to(models.device, models.dtype)
     scale = weight * layer.alpha / layer.rank

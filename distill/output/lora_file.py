@@ -11,6 +11,7 @@ import torch
 
 from distill.errors import OutputError
 from distill.output import atomic
+from distill.output.lora_layers import Layer, layer_of
 
 PRECISIONS = {"fp16": torch.float16, "fp32": torch.float32}
 PREFIXES = {"unet": "lora_unet_", "text_encoder": "lora_te_"}
@@ -19,24 +20,10 @@ AGAIN = "Train it again."
 
 
 @dataclass(frozen=True)
-class LoraLayer:
-    """One layer's change: alpha / rank * up @ down; a Conv2d's has two more dimensions."""
-
-    down: torch.Tensor  # (rank, in) or (rank, in, kh, kw)
-    up: torch.Tensor  # (out, rank) or (out, rank, 1, 1)
-    alpha: float
-
-    @property
-    def rank(self) -> int:
-        """The LoRA's size, kohya's network_dim."""
-        return int(self.down.shape[0])
-
-
-@dataclass(frozen=True)
 class Lora:
     """A whole LoRA: layers by their kohya names, and the file's metadata."""
 
-    layers: dict[str, LoraLayer]
+    layers: dict[str, Layer]
     metadata: dict[str, str]
 
 
@@ -78,8 +65,8 @@ def save(lora: Lora, path: Path, *, precision: str = "fp16") -> None:
     """
     dtype, tensors = PRECISIONS[precision], {}
     for name, layer in lora.layers.items():
-        tensors[f"{name}.lora_down.weight"] = layer.down.detach().to("cpu", dtype)
-        tensors[f"{name}.lora_up.weight"] = layer.up.detach().to("cpu", dtype)
+        for kind, tensor in layer.tensors().items():
+            tensors[f"{name}.{kind}"] = tensor.detach().to("cpu", dtype)
         tensors[f"{name}.alpha"] = torch.tensor(layer.alpha, dtype=dtype)
     broken = next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), "")
     if broken:
@@ -112,34 +99,45 @@ def verify(path: Path, lora: Lora) -> None:
     if found.keys() != lora.layers.keys():
         raise OutputError(f"{path.name} was not written whole.", AGAIN)
     for name, layer in lora.layers.items():
-        got = found[name]
-        if got.down.shape != layer.down.shape or got.up.shape != layer.up.shape:
-            raise OutputError(f"{path.name} has a wrong shape at {name}.", AGAIN)
-        if not (got.down.isfinite().all() and got.up.isfinite().all()):
-            raise OutputError(f"{path.name} has numbers at {name} that are not finite.", AGAIN)
-        if not torch.allclose(got.up.float(), layer.up.detach().cpu().float(), rtol=2e-3, atol=1e-6):
-            raise OutputError(f"{path.name} reads back other numbers at {name}.", AGAIN)
-    if not any(layer.up.any() and layer.down.any() for layer in found.values()):
+        got = found[name].tensors()
+        for kind, tensor in layer.tensors().items():
+            if kind not in got or got[kind].shape != tensor.shape:
+                raise OutputError(f"{path.name} has a wrong shape at {name}.", AGAIN)
+            if not got[kind].isfinite().all():
+                raise OutputError(f"{path.name} has numbers at {name} that are not finite.", AGAIN)
+            if not torch.allclose(got[kind].float(), tensor.detach().cpu().float(), rtol=2e-3, atol=1e-6):
+                raise OutputError(f"{path.name} reads back other numbers at {name}.", AGAIN)
+    if not any(all(tensor.any() for tensor in layer.tensors().values()) for layer in found.values()):
         raise OutputError(f"{path.name} changes nothing: it is all zeros.", "Train longer or raise the learning rate.")
 
 
-def _layers(path: Path, tensors: dict[str, torch.Tensor]) -> dict[str, LoraLayer]:
-    names = sorted(name[: -len(".lora_down.weight")] for name in tensors if name.endswith(".lora_down.weight"))
-    kinds = {"hada_w1_a": "a LoHa", "lokr_w1": "a LoKr", "dora_scale": "a DoRA", ".lora_mid.": "a CP-decomposed LoCon"}
+def _layers(path: Path, tensors: dict[str, torch.Tensor]) -> dict[str, Layer]:
+    kinds = {
+        "dora_scale": "a DoRA",
+        ".lora_mid.": "a CP-decomposed LoCon",
+        "hada_t1": "a Tucker LoHa",
+        "lokr_t2": "a Tucker LoKr",
+    }
     for mark, kind in kinds.items():
         if any(mark in name for name in tensors):
             raise OutputError(f"{path.name} is {kind}, which is not supported.", "Use a plain LoRA.")
-    if not names:
-        dotted = any(".lora_A." in name for name in tensors)
-        what = "a LoRA with diffusers' names" if dotted else "not a LoRA"
-        raise OutputError(f"{path.name} is {what}.", "Give a LoRA with kohya's names.")
+    named: dict[str, dict[str, torch.Tensor]] = {}
+    for key, tensor in sorted(tensors.items()):
+        name, dot, kind = key.partition(".")
+        if dot and (kind == "alpha" or kind.startswith(("lora_", "hada_", "lokr_"))):
+            named.setdefault(name, {})[kind] = tensor
+    named = {name: parts for name, parts in named.items() if set(parts) - {"alpha"}}
+    if any(".lora_A." in name or ".lora_B." in name for name in tensors):
+        raise OutputError(f"{path.name} is a LoRA with diffusers' names.", "Give a LoRA with kohya's names.")
+    if not named:
+        raise OutputError(f"{path.name} is not a LoRA.", "Give a LoRA with kohya's names.")
     layers = {}
-    for name in names:
-        down, up = tensors[f"{name}.lora_down.weight"], tensors.get(f"{name}.lora_up.weight")
-        if up is None or up.ndim != down.ndim or up.shape[1] != down.shape[0]:
+    for name, parts in named.items():
+        alpha = parts.pop("alpha", None)
+        layer = layer_of(parts, None if alpha is None else float(alpha))
+        if layer is None:
             raise OutputError(f"{path.name} is damaged at {name}.", "Download or train it again.")
-        alpha = tensors.get(f"{name}.alpha")
-        layers[name] = LoraLayer(down, up, float(down.shape[0] if alpha is None else alpha))
+        layers[name] = layer
     return layers
 
 

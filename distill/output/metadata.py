@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import distill
+from distill.blocks import weights_of
 from distill.host import Models
 from distill.options import Options
 
@@ -63,20 +64,51 @@ def _run(
         "ss_text_encoder_lr": train.text_encoder_lr if train.train_text_encoder else 0.0,
         "ss_lr_scheduler": train.lr_scheduler,
         "ss_lr_warmup_steps": round(train.lr_warmup * train.steps),
-        "ss_optimizer": f"torch.optim.adamw.AdamW(weight_decay={train.weight_decay})",
+        "ss_optimizer": f"{train.optimizer}(weight_decay={train.weight_decay},{train.optimizer_args})",
         "ss_max_grad_norm": train.max_grad_norm,
         "ss_gradient_checkpointing": train.gradient_checkpointing,
-        "ss_gradient_accumulation_steps": 1,
+        "ss_gradient_accumulation_steps": train.gradient_accumulation,
         "ss_loss_type": "l2",
+        **_noise(options),
+    }
+
+
+def _noise(options: Options) -> dict[str, Any]:
+    noise = options.noise
+    return {
+        "ss_noise_offset": noise.noise_offset or None,
+        "ss_noise_offset_random_strength": noise.noise_offset_random,
+        "ss_adaptive_noise_scale": noise.adaptive_noise_scale or None,
+        "ss_multires_noise_iterations": noise.multires_noise_iterations or None,
+        "ss_multires_noise_discount": noise.multires_noise_discount,
+        "ss_ip_noise_gamma": noise.ip_noise_gamma or None,
+        "ss_ip_noise_gamma_random_strength": noise.ip_noise_random,
+        "ss_min_snr_gamma": noise.min_snr_gamma or None,
+        "ss_debiased_estimation": noise.debiased_estimation,
     }
 
 
 def _network(options: Options) -> dict[str, Any]:
+    network = options.network
+    arguments: dict[str, str] = {}
+    if network.network_type != "lora" and network.conv_dim:
+        arguments |= {"conv_dim": str(network.conv_dim), "conv_alpha": str(network.conv_alpha)}
+    if network.block_weights:
+        weights = [f"{w:g}" for w in weights_of(network.block_weights)]
+        for name, part in (("down", weights[:12]), ("mid", weights[12:13]), ("up", weights[13:])):
+            arguments[f"{name}_lr_weight"] = ",".join(part)
+    if network.network_type in ("loha", "lokr"):
+        arguments["algo"] = network.network_type
+    for name in ("rank_dropout", "module_dropout"):
+        if getattr(network, name):
+            arguments[name] = str(getattr(network, name))
     return {
-        "ss_network_module": "networks.lora",
-        "ss_network_dim": options.train.network_dim,
-        "ss_network_alpha": options.train.network_alpha,
-        "ss_network_dropout": None,
+        "ss_network_module": "lycoris.kohya" if "algo" in arguments else "networks.lora",
+        "ss_network_dim": network.network_dim,
+        "ss_network_alpha": network.network_alpha,
+        "ss_network_dropout": network.network_dropout or None,
+        "ss_network_args": json.dumps(arguments),
+        "ss_scale_weight_norms": network.scale_weight_norms or None,
     }
 
 
@@ -101,8 +133,9 @@ def _data(options: Options, name: str, tags: Sequence[str], size_px: tuple[int, 
         "ss_cache_latents": True,
         "ss_shuffle_caption": options.caption.shuffle,
         "ss_keep_tokens": options.caption.keep_tokens,
-        "ss_max_token_length": 75,
-        "ss_caption_dropout_rate": 0.0,
+        "ss_max_token_length": options.caption.max_token_length,
+        "ss_caption_dropout_rate": options.caption.caption_dropout,
+        "ss_caption_tag_dropout_rate": options.caption.tag_dropout,
     }
 
 

@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from PIL import Image
 
-from distill.conditioning import hidden_states, tokenize
+from distill.conditioning import CHUNK, hidden_states, tokenize
 from distill.errors import OptionError, OutputError
 from distill.host import Models
 from distill.options import SampleOptions
 from distill.output.applying import applied
 from distill.output.lora_file import Lora, read
 
+MOST_TOKENS = 3 * CHUNK
 TAG = re.compile(r"<lora:([^:<>]+)(?::([^<>]*))?>")
 
 
@@ -83,18 +84,18 @@ def find_lora(lora_dir: Path, name: str) -> Path:
 
 def _states(models: Models, prompt: str, options: SampleOptions, clip_skip: int) -> torch.Tensor:
     prompts = [options.negative, prompt] if options.cfg_scale > 1 else [prompt]
-    for text in prompts:
-        _warn_if_cut(models.tokenizer, text)
-    ids = tokenize(models.tokenizer, prompts).to(models.device)
+    length = max(_length(models.tokenizer, text) for text in prompts)
+    ids = tokenize(models.tokenizer, prompts, length).to(models.device)
     return hidden_states(models.text_encoder, ids, clip_skip)  # (1 or 2, 77, C), negative first
 
 
-def _warn_if_cut(tokenizer: Any, text: str) -> None:
+def _length(tokenizer: Any, text: str) -> int:
+    """Tokens to read of a prompt, in whole chunks."""
     # Asked for more than the limit on purpose: the tokenizer itself warns about that, in words that mislead.
-    longest = tokenizer.model_max_length
-    count = len(tokenizer(text, truncation=True, max_length=10 * longest).input_ids)
-    if count > longest:
-        warnings.warn(f"The prompt has {count - 2} tokens; what comes after {longest - 2} is cut off.", stacklevel=4)
+    count = len(tokenizer(text, truncation=True, max_length=10 * MOST_TOKENS).input_ids) - 2
+    if count > MOST_TOKENS:
+        warnings.warn(f"The prompt has {count} tokens; what comes after {MOST_TOKENS} is cut off.", stacklevel=4)
+    return min(MOST_TOKENS, CHUNK * max(1, -(-count // CHUNK)))
 
 
 def _denoise(

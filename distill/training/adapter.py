@@ -1,28 +1,34 @@
-"""LoRA in and out of a borrowed UNet or text encoder, by peft; ejecting leaves the module as it was.
+"""LoRA and its relatives in and out of a borrowed UNet or text encoder, by peft; ejecting leaves it as it was.
 
-Hu et al. 2021: a frozen Linear W learns W + alpha / rank * up(down(x)).
+Hu et al. 2021: a frozen layer W learns W + alpha / rank * up(down(x)). LoCon does so for convolutions too; LoHa and
+LoKr (Yeh et al. 2023, "LyCORIS") put the change together from elementwise and Kronecker products.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
 from distill.errors import TrainingError
+from distill.options import NetworkOptions
+from distill.training import starts
+from distill.training.targets import Target, targets_of
 
-# Attention and feed-forward Linears, by their paths in diffusers' UNet and transformers' CLIPTextModel.
-TARGETS = {
-    "unet": r".*\.(attn1|attn2)\.(to_q|to_k|to_v|to_out\.0)|.*\.ff\.net\.(0\.proj|2)",
-    "text_encoder": r".*\.self_attn\.(q_proj|k_proj|v_proj|out_proj)|.*\.mlp\.(fc1|fc2)",
-}
 _ADAPTER = "distill"
+
+KEYS = {
+    "lora": {"lora_A": "lora_down.weight", "lora_B": "lora_up.weight"},
+    "loha": {name: name for name in ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")},
+    "lokr": {
+        name: name for name in ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2")
+    },
+}
+"""peft's names of a layer's tensors, and those of the file."""
 
 
 @dataclass(frozen=True)
@@ -30,26 +36,37 @@ class Adapter:
     """The trainable layers of one module: `layers` maps a module path to peft's layer."""
 
     part: str  # "unet" or "text_encoder"
-    alpha: float
+    form: str  # a key of KEYS
     layers: dict[str, Any]
+    targets: dict[str, Target] = field(default_factory=dict)  # of the same paths
+
+    def tensors(self, path: str) -> dict[str, nn.Parameter]:
+        """The trainable tensors of one layer by their names in the file, float32."""
+        layer, found = self.layers[path], {}
+        for ours, name in KEYS[self.form].items():
+            held = getattr(layer, ours, {})
+            if _ADAPTER in held:
+                found[name] = held[_ADAPTER].weight if self.form == "lora" else held[_ADAPTER]
+        return found
 
     def parameters(self) -> list[nn.Parameter]:
-        """Every trainable tensor, float32, in a fixed order."""
-        return [w for layer in self.layers.values() for w in (_down(layer), _up(layer))]
+        """Every trainable tensor in a fixed order."""
+        return [tensor for path in self.layers for tensor in self.tensors(path).values()]
 
-    def weights(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """Copies on the CPU by module path: down (rank, in), up (out, rank)."""
-        return {path: (_copy(_down(layer)), _copy(_up(layer))) for path, layer in self.layers.items()}
+    def rates(self) -> dict[float, list[nn.Parameter]]:
+        """The trainable tensors by how much of the learning rate they get."""
+        found: dict[float, list[nn.Parameter]] = {}
+        for path in self.layers:
+            found.setdefault(self.targets[path].rate, []).extend(self.tensors(path).values())
+        return found
 
-
-def _down(layer: Any) -> nn.Parameter:
-    weight: nn.Parameter = layer.lora_A[_ADAPTER].weight
-    return weight
-
-
-def _up(layer: Any) -> nn.Parameter:
-    weight: nn.Parameter = layer.lora_B[_ADAPTER].weight
-    return weight
+    def weights(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Copies on the CPU by module path and name, each layer's `alpha` with them."""
+        return {
+            path: {name: _copy(tensor) for name, tensor in self.tensors(path).items()}
+            | {"alpha": torch.tensor(self.targets[path].alpha)}
+            for path in self.layers
+        }
 
 
 def _copy(weight: torch.Tensor) -> torch.Tensor:
@@ -57,19 +74,20 @@ def _copy(weight: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def attached(
-    module: nn.Module, part: str, *, network_dim: int, network_alpha: float, generator: torch.Generator
-) -> Iterator[Adapter]:
-    """Put fresh LoRA layers into `module` for the length of a with block.
+def attached(module: nn.Module, part: str, options: NetworkOptions, generator: torch.Generator) -> Iterator[Adapter]:
+    """Put fresh layers into `module` for the length of a with block.
 
     On leaving, however it is left, the module has its own layers, modes and `requires_grad` back.
     Raises TrainingError when a target layer was not found.
     """
+    form = options.network_type if options.network_type in KEYS else "lora"  # LoCon is LoRA on more layers
+    targets = targets_of(module, part, options)
     before = _state_of(module)
     try:
-        layers = _inject(module, part, network_dim, network_alpha)
-        _initialize(layers, generator)
-        yield Adapter(part, network_alpha, layers)
+        adapter = Adapter(part, form, _inject(module, part, form, targets, options), targets)
+        for path in adapter.layers:
+            starts.FORMS[form](adapter.tensors(path), generator)
+        yield adapter
     finally:
         _eject(module)
         _restore(module, before)
@@ -78,48 +96,60 @@ def attached(
 @contextmanager
 def weighted(adapters: Sequence[Adapter], weight: float) -> Iterator[None]:
     """The LoRA acts at `weight` for the length of a with block, as `<lora:name:weight>` would."""
-    layers = [layer for adapter in adapters for layer in adapter.layers.values()]
-    before = [layer.scaling[_ADAPTER] for layer in layers]
+    # One factor of each layer's product is scaled: peft's LoKr knows no scale before 0.14.
+    tensors = [next(iter(adapter.tensors(path).values())) for adapter in adapters for path in adapter.layers]
+    before = [tensor.detach().clone() for tensor in tensors]
     try:
-        for layer, scale in zip(layers, before, strict=True):
-            layer.scaling[_ADAPTER] = weight * scale
+        for tensor in tensors:
+            tensor.data.mul_(weight)
         yield
     finally:
-        for layer, scale in zip(layers, before, strict=True):
-            layer.scaling[_ADAPTER] = scale
+        for tensor, kept in zip(tensors, before, strict=True):
+            tensor.data.copy_(kept)
 
 
-def _inject(module: nn.Module, part: str, network_dim: int, network_alpha: float) -> dict[str, Any]:
-    from peft import LoraConfig, inject_adapter_in_model
-    from peft.tuners.lora import LoraLayer
+def _inject(
+    module: nn.Module, part: str, form: str, targets: dict[str, Target], options: NetworkOptions
+) -> dict[str, Any]:
+    from peft import inject_adapter_in_model
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
-    pattern = re.compile(TARGETS[part])
-    expected = {path for path, m in module.named_modules() if pattern.fullmatch(path) and isinstance(m, nn.Linear)}
-    if not expected:
+    if not targets:
         raise TrainingError(
-            f"Found no layers to train in the {part}.", "Nothing was changed; please report this model."
+            f"Found no layers to train in the {part}.",
+            "Nothing was changed; block weights that are all 0 leave none.",
         )
-    config = LoraConfig(r=network_dim, lora_alpha=network_alpha, target_modules=TARGETS[part])  # type: ignore[arg-type]
-    with torch.random.fork_rng(devices=[]):  # peft draws from the global generator; ours follows in _initialize
-        inject_adapter_in_model(config, module, adapter_name=_ADAPTER)
-    layers = {path: m for path, m in module.named_modules() if isinstance(m, LoraLayer)}
-    if set(layers) != expected:
-        missing = sorted(expected ^ set(layers))[:3]
+    with torch.random.fork_rng(devices=[]):  # peft draws from the global generator; ours follows in `starts`
+        inject_adapter_in_model(_config(form, targets, options), module, adapter_name=_ADAPTER)
+    layers = {path: m for path, m in module.named_modules() if isinstance(m, BaseTunerLayer)}
+    if set(layers) != set(targets):
+        missing = sorted(set(targets) ^ set(layers))[:3]
         raise TrainingError(f"LoRA layers do not match the {part}: {', '.join(missing)}.", "Nothing was changed.")
-    return layers
+    return {path: _in_float32(layers[path]) for path in targets}
 
 
-def _initialize(layers: dict[str, Any], generator: torch.Generator) -> None:
-    # kohya's and peft's start: down = kaiming_uniform(a=sqrt(5)) = U(-1/sqrt(in), 1/sqrt(in)), up = 0.
-    for layer in layers.values():
-        layer.lora_A[_ADAPTER].to(torch.float32)
-        layer.lora_B[_ADAPTER].to(torch.float32)
-        down, up = _down(layer), _up(layer)
-        bound = 1 / math.sqrt(down.shape[1])
-        drawn = torch.rand(down.shape, generator=generator) * (2 * bound) - bound
-        with torch.no_grad():
-            down.copy_(drawn)
-            up.zero_()
+def _config(form: str, targets: dict[str, Target], options: NetworkOptions) -> Any:
+    from peft import LoHaConfig, LoKrConfig, LoraConfig
+
+    ranks = {path: target.rank for path, target in targets.items() if target.rank != options.network_dim}
+    alphas = {path: target.alpha for path, target in targets.items() if target.alpha != options.network_alpha}
+    common: dict[str, Any] = {"target_modules": list(targets), "rank_pattern": ranks, "alpha_pattern": alphas}
+    common["r"] = options.network_dim
+    if form == "lora":
+        return LoraConfig(**common, lora_alpha=options.network_alpha)  # type: ignore[arg-type]
+    if form == "loha":
+        return LoHaConfig(**common, alpha=options.network_alpha)  # type: ignore[arg-type]
+    return LoKrConfig(**common, alpha=options.network_alpha, decompose_factor=options.lokr_factor)  # type: ignore[arg-type]
+
+
+def _in_float32(layer: Any) -> Any:
+    for names in KEYS.values():
+        for name in names:
+            held = getattr(layer, name, {})
+            if _ADAPTER in held:
+                tensor = held[_ADAPTER].weight if isinstance(held[_ADAPTER], nn.Module) else held[_ADAPTER]
+                tensor.data = tensor.data.float()
+    return layer
 
 
 def _eject(module: nn.Module) -> None:

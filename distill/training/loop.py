@@ -13,10 +13,13 @@ import torch.nn.functional as F
 from distill.conditioning import hidden_states
 from distill.errors import TrainingError
 from distill.host import Models
-from distill.options import TrainOptions
+from distill.options import Options
+from distill.training import optimizers
 from distill.training.adapter import Adapter
+from distill.training.averages import limit_norms
+from distill.training.dropout import Dropout
 from distill.training.encode import DataSet
-from distill.training.noise import diffuse, target_of
+from distill.training.noise import diffuse, draw_noise, draw_timesteps, loss_weights, perturbed, target_of
 
 
 @dataclass(frozen=True)
@@ -33,62 +36,58 @@ def train(
     models: Models,
     data: DataSet,
     adapters: Sequence[Adapter],
-    options: TrainOptions,
+    options: Options,
     *,
-    clip_skip: int,
     generator: torch.Generator,
+    steps: int | None = None,
 ) -> Iterator[Step]:
     """Yield each step after it was taken; the LoRA weights are in `adapters`.
 
     Raises TrainingError at the first loss or gradient that is not finite, before the weights are touched.
     """
-    optimizer = _optimizer(adapters, options)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: lr_factor(done, options))
+    total, recipe, clip_skip = steps or options.train.steps, options.train, options.caption.clip_skip
+    optimizer = optimizers.make(adapters, recipe)
+    schedule = optimizers.schedule(optimizer, recipe, total)
     scaler = _grad_scaler(models)
     alphas_cumprod = models.alphas_cumprod.to(models.device)
-    with _training_mode(models, options.gradient_checkpointing):
-        for index in range(1, options.steps + 1):
-            # 1. draw latents, captions, noise and timesteps, all from the one generator on the CPU
-            latents = data.draw_latents(options.batch_size, generator)  # (B, 4, h, w)
-            captions = data.draw_captions(options.batch_size, generator)  # (B,)
-            noise = torch.randn(latents.shape, generator=generator).to(latents)
-            timesteps = torch.randint(len(alphas_cumprod), (options.batch_size,), generator=generator).to(models.device)
-            # 2. diffuse, choose the target
-            noisy_latents = diffuse(latents, noise, timesteps, alphas_cumprod)
-            target = target_of(latents, noise, timesteps, alphas_cumprod, models.prediction_type)
-            # 3. predict, weigh
-            with torch.autocast(models.device.type, models.dtype, enabled=models.dtype != torch.float32):
-                states = _conditioning(models, data, captions, clip_skip)  # (B, 77, C)
-                noise_pred = models.unet(noisy_latents, timesteps, states).sample
-            loss = F.mse_loss(noise_pred.float(), target)
+    draws = data.draws(recipe.batch_size, generator)
+    dropout = Dropout(options.network)
+    with _training_mode(models, recipe.gradient_checkpointing), dropout.on(adapters):
+        for index in range(1, total + 1):
+            loss_sum = 0.0
+            for _ in range(recipe.gradient_accumulation):
+                # 1. draw latents, captions, noise and timesteps, all from the one generator on the CPU
+                drawn = next(draws)
+                latents = drawn.latents  # (B, 4, h, w)
+                noise = draw_noise(latents, options.noise, generator)
+                timesteps = draw_timesteps(len(latents), options.noise, generator).to(models.device)
+                dropout.begin(generator)
+                # 2. diffuse, choose the target
+                noisy_latents = diffuse(latents, perturbed(noise, options.noise, generator), timesteps, alphas_cumprod)
+                target = target_of(latents, noise, timesteps, alphas_cumprod, models.prediction_type)
+                # 3. predict, weigh
+                with torch.autocast(models.device.type, models.dtype, enabled=models.dtype != torch.float32):
+                    states = _conditioning(models, data, drawn.rows, clip_skip)  # (B, 77, C)
+                    noise_pred = models.unet(noisy_latents, timesteps, states).sample
+                errors = F.mse_loss(noise_pred.float(), target, reduction="none")  # (B, 4, h, w)
+                errors = errors if drawn.mask is None else errors * drawn.mask
+                weights = loss_weights(timesteps, alphas_cumprod, options.noise, models.prediction_type)
+                loss = (errors.mean((1, 2, 3)) * weights * drawn.weight).mean()
+                scaler.scale(loss / recipe.gradient_accumulation).backward()  # type: ignore[no-untyped-call]
+                loss_sum += loss.item()
             # 4. step
-            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            _check_finite(loss.item(), index)
+            mean_loss = loss_sum / recipe.gradient_accumulation
+            _check_finite(mean_loss, index)
             scaler.unscale_(optimizer)
-            _clip(adapters, options.max_grad_norm, index, strict=not scaler.is_enabled())
+            _clip(adapters, recipe.max_grad_norm, index, strict=not scaler.is_enabled())
             lr = optimizer.param_groups[0]["lr"]
             scaler.step(optimizer)
             scaler.update()
             schedule.step()
             optimizer.zero_grad(set_to_none=True)
-            yield Step(index, options.steps, loss.item(), lr)
-
-
-def lr_factor(done: int, options: TrainOptions) -> float:
-    """Share of the learning rate after `done` steps: linear warm-up, then constant or a half cosine to 0."""
-    warmup = round(options.lr_warmup * options.steps)
-    if done < warmup:
-        return (done + 1) / warmup
-    if options.lr_scheduler == "constant":
-        return 1.0
-    progress = (done - warmup) / max(1, options.steps - warmup)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-
-
-def _optimizer(adapters: Sequence[Adapter], options: TrainOptions) -> torch.optim.AdamW:
-    rates = {"unet": options.unet_lr, "text_encoder": options.text_encoder_lr}
-    groups = [{"params": a.parameters(), "lr": rates[a.part]} for a in adapters]
-    return torch.optim.AdamW(groups, weight_decay=options.weight_decay)
+            if options.network.scale_weight_norms:
+                limit_norms(adapters, options.network.scale_weight_norms)
+            yield Step(index, total, mean_loss, lr)
 
 
 def _grad_scaler(models: Models) -> torch.amp.GradScaler:

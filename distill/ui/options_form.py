@@ -9,23 +9,8 @@ from typing import Any
 import gradio as gr
 
 from distill.errors import OptionError
-from distill.options import (
-    CaptionOptions,
-    Options,
-    OutputOptions,
-    PictureOptions,
-    SampleOptions,
-    TrainOptions,
-    each_option,
-)
+from distill.options import GROUPS, Options, each_option
 
-TITLES = {
-    PictureOptions: "Picture options",
-    CaptionOptions: "Caption options",
-    TrainOptions: "Training",
-    SampleOptions: "Sampling",
-    OutputOptions: "Output",
-}
 NAMES = tuple(f.name for _, f, _ in each_option())
 """Of all options, in the order in which `read` takes their values."""
 
@@ -41,6 +26,11 @@ _STEPS = {
     "sample_every": 1,
     "cfg_scale": 0.5,
     "lr_warmup": 0.01,
+    "max_token_length": 75,
+    "conv_dim": 1,
+    "noise_offset": 0.01,
+    "min_snr_gamma": 0.5,
+    "timestep_lean": 0.01,
     "preferred_weight": 0.05,
 }
 """Options that are dragged, with the slider's step; other numbers are typed."""
@@ -49,9 +39,9 @@ _STEPS = {
 def accordions(default: Callable[[str], Any], leave_out: Sequence[str]) -> dict[str, Any]:
     """One folded part per group of options, two widgets abreast; the widgets by option name."""
     made: dict[str, Any] = {}
-    for group, title in TITLES.items():
+    for group in GROUPS:
         shown = [(f, kind) for g, f, kind in each_option() if g is group and f.name not in leave_out]
-        with gr.Accordion(title, open=False, elem_id=f"distill_group_{title.split()[0].lower()}"):
+        with gr.Accordion(group.title, open=False, elem_id=f"distill_group_{group.title.split()[0].lower()}"):
             for i in range(0, len(shown), 2):
                 with gr.Row():
                     made |= {f.name: widget(f, kind, default(f.name)) for f, kind in shown[i : i + 2]}

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from distill.host import Models
-from distill.output.lora_file import Lora, LoraLayer, kohya_name
+from distill.output.lora_file import Lora, kohya_name
+from distill.output.lora_layers import LoraLayer
 
 PLACES = ("attn", "ff.net", "mlp.fc", "proj_in", "conv1", "time_emb_proj")
 

@@ -12,7 +12,7 @@ import torch
 
 from distill.errors import OutputError
 from distill.host import Models
-from distill.output.applying import applied, delta
+from distill.output.applying import applied
 from distill.output.lora_file import Lora, kohya_name, save
 from tests.models import tiny
 from tests.models.adapters import random_lora
@@ -34,7 +34,7 @@ def merged(models: Models, lora: Lora, weight: float) -> Iterator[Models]:
         for path, module in root.named_modules():
             layer = lora.layers.get(kohya_name(part, path))
             if layer is not None:
-                module.weight += weight * delta(layer)
+                module.weight += weight * layer.delta()
     yield copy
 
 
@@ -116,7 +116,7 @@ def test_diffusers_loads_the_file_and_changes_the_same(models: Models, tmp_path:
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == set(lora.layers)
     for name, layer in lora.layers.items():
-        torch.testing.assert_close(after[name] - before[name], delta(layer), atol=1e-5, rtol=0)
+        torch.testing.assert_close(after[name] - before[name], layer.delta(), atol=1e-5, rtol=0)
 
 
 def weights(pipeline: object) -> dict[str, torch.Tensor]:

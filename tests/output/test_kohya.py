@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from distill.host import Models
-from distill.output.applying import delta
 from distill.output.lora_file import kohya_name, save
 from tests.models import tiny
 from tests.models.adapters import random_lora
@@ -34,7 +33,7 @@ def test_merging_with_kohyas_code_changes_the_same(
     network, state = kohya.create_network_from_weights(1.0, str(path), None, text_encoder, unet, for_inference=True)
     network.merge_to(text_encoder, unet, state, torch.float32, "cpu")
     after = weights(unet, text_encoder)
-    worst = max(float((after[n] - before[n] - delta(layer)).abs().max()) for n, layer in lora.layers.items())
+    worst = max(float((after[n] - before[n] - layer.delta()).abs().max()) for n, layer in lora.layers.items())
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     sys.stderr.write(f"kohya: {len(changed)} layers, largest difference {worst:.1e}\n")
     assert changed == set(lora.layers)

@@ -112,8 +112,8 @@ def test_verify_refuses_a_lora_that_changes_nothing(models: Models, tmp_path: Pa
     [
         (["model.diffusion_model.out.2.weight"], "not a LoRA"),
         (["unet.mid_block.to_q.lora_A.weight"], "diffusers' names"),
-        (["lora_unet_x.hada_w1_a"], "a LoHa"),
-        (["lora_unet_x.lokr_w1"], "a LoKr"),
+        (["lora_unet_x.hada_w1_a", "lora_unet_x.hada_t1"], "a Tucker LoHa"),
+        (["lora_unet_x.lokr_w1"], "damaged at lora_unet_x"),
         (["lora_unet_x.lora_down.weight", "lora_unet_x.lora_up.weight", "lora_unet_x.dora_scale"], "a DoRA"),
         (["lora_unet_x.lora_down.weight"], "damaged at lora_unet_x"),
     ],

@@ -83,8 +83,8 @@ def test_the_sampler_solves_what_it_should(models: Models) -> None:
 
 
 def test_a_prompt_that_is_too_long_warns(models: Models) -> None:
-    with pytest.warns(UserWarning, match="81 tokens; what comes after 75 is cut off"):
-        generate(models, " ".join(["cat"] * 81), replace(QUICK, sample_steps=1))
+    with pytest.warns(UserWarning, match="231 tokens; what comes after 225 is cut off"):
+        generate(models, " ".join(["cat"] * 231), replace(QUICK, sample_steps=1))
 
 
 @pytest.mark.parametrize(

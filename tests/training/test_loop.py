@@ -8,10 +8,11 @@ import torch
 from PIL import Image
 
 from distill.errors import TrainingError
-from distill.options import TrainOptions
+from distill.options import CaptionOptions, Options, TrainOptions
 from distill.training.adapter import attached
-from distill.training.encode import caption_variants, encode
-from distill.training.loop import lr_factor, train
+from distill.training.encode import Source, caption_variants, encode
+from distill.training.loop import train
+from distill.training.optimizers import schedule
 from tests.models import tiny
 
 TAGS = ["fip zor woman", "red hair", "green eyes", "smile"]
@@ -28,23 +29,30 @@ def picture():
 
 def run(models, count=None, clip_skip=1, seed=0, **changes):
     """(losses, weights) after `count` steps."""
-    options = TrainOptions(**{"repeats": 2, "epochs": 2, "network_dim": 4, "network_alpha": 4.0, **changes})
+    options = Options.from_flat(
+        {"repeats": 2, "epochs": 2, "network_dim": 4, "network_alpha": 4.0, "clip_skip": clip_skip, **changes}
+    )
     generator = torch.Generator().manual_seed(seed)
     shuffle = lambda tags, rng: [tags[0], *rng.sample(list(tags[1:]), len(tags) - 1)]  # noqa: E731
     captions = caption_variants(TAGS, shuffle, random.Random(seed))
-    te = options.train_text_encoder
-    data = encode(models, picture(), captions, flip=options.flip, clip_skip=clip_skip, train_text_encoder=te)
+    te = options.train.train_text_encoder
+    sources = [Source(picture(), captions)]
+    data = encode(models, sources, options.caption, flip=options.train.flip, train_text_encoder=te)
     parts = {"unet": models.unet, **({"text_encoder": models.text_encoder} if te else {})}
-    sizes = {"network_dim": options.network_dim, "network_alpha": options.network_alpha}
     with ExitStack() as stack:
-        adapters = [stack.enter_context(attached(m, p, **sizes, generator=generator)) for p, m in parts.items()]
-        steps = train(models, data, adapters, options, clip_skip=clip_skip, generator=generator)
-        losses = [step.loss for step, _ in zip(steps, range(count or options.steps))]
+        adapters = [stack.enter_context(attached(m, p, options.network, generator)) for p, m in parts.items()]
+        steps = train(models, data, adapters, options, generator=generator)
+        losses = [step.loss for step, _ in zip(steps, range(count or options.train.steps))]
         return losses, {a.part: a.weights() for a in adapters}
 
 
 def same(a, b):
-    return all(torch.equal(x, y) for part in a for path in a[part] for x, y in zip(a[part][path], b[part][path]))
+    return all(
+        torch.equal(x, y)
+        for part in a
+        for path in a[part]
+        for x, y in zip(a[part][path].values(), b[part][path].values())
+    )
 
 
 def test_loss_falls(models):
@@ -73,7 +81,7 @@ def test_gradient_checkpointing_gives_the_same_lora(models):
 
 def test_text_encoder_learns_when_asked(models):
     _, weights = run(models, train_text_encoder=True, text_encoder_lr=1e-3)
-    assert any(up.abs().max() > 0 for _, up in weights["text_encoder"].values())
+    assert any(layer["lora_up.weight"].abs().max() > 0 for layer in weights["text_encoder"].values())
 
 
 @pytest.mark.parametrize("clip_skip", [1, 2])
@@ -85,10 +93,12 @@ def test_clip_skip_reaches_the_step(models, clip_skip, train_text_encoder):
 
 
 def test_flip_draws_both_ways(models):
-    data = encode(models, picture().rotate(90), TAGS, flip=True, clip_skip=1, train_text_encoder=False)
-    assert data.mean.shape == (2, 4, 8, 8)
-    drawn = data.draw_latents(64, torch.Generator().manual_seed(0))
-    nearest = ((drawn[:, None] - data.mean[None]) ** 2).flatten(2).sum(2).argmin(1)
+    source = Source(picture().rotate(90), TAGS)
+    data = encode(models, [source], CaptionOptions(), flip=True, train_text_encoder=False)
+    mean = data.items[0].mean
+    assert mean.shape == (2, 4, 8, 8)
+    drawn = next(data.draws(64, torch.Generator().manual_seed(0))).latents
+    nearest = ((drawn[:, None] - mean[None]) ** 2).flatten(2).sum(2).argmin(1)
     assert 16 < nearest.sum() < 48
 
 
@@ -114,21 +124,36 @@ def test_half_precision_weights_train_a_float32_lora():
             parameter.data = parameter.data.to(torch.bfloat16)
     losses, weights = run(half, 3)
     assert all(torch.isfinite(torch.tensor(losses)))
-    ups = [up for _, up in weights["unet"].values()]
+    ups = [layer["lora_up.weight"] for layer in weights["unet"].values()]
     assert {up.dtype for up in ups} == {torch.float32}
     # At 64 px the innermost self-attention sees one token, so its queries and keys can't learn.
     assert sum(bool(up.abs().max() > 0) for up in ups) > len(ups) / 2
 
 
+def rates(**options):
+    weights = [torch.nn.Parameter(torch.zeros(1))]
+    optimizer = torch.optim.SGD(weights, lr=1.0)
+    going = schedule(optimizer, TrainOptions(**options), 100)
+    seen = []
+    for _ in range(100):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        going.step()
+    return seen
+
+
 def test_learning_rate_warms_up_and_falls():
-    options = TrainOptions(repeats=100, epochs=1, lr_warmup=0.1, lr_scheduler="cosine")
-    factors = [lr_factor(i, options) for i in range(100)]
-    assert factors[0] == pytest.approx(0.1)
-    assert factors[9] == 1
-    assert factors == sorted(factors[:10]) + sorted(factors[10:], reverse=True)
-    assert factors[99] < 0.01
-    constant = TrainOptions(lr_warmup=0.0, lr_scheduler="constant")
-    assert {lr_factor(i, constant) for i in range(120)} == {1.0}
+    seen = rates(lr_warmup=0.1, lr_scheduler="cosine")
+    assert seen[:2] == [0, pytest.approx(0.1)]  # as transformers and kohya begin
+    assert seen[10] == 1
+    assert seen == sorted(seen[:11]) + sorted(seen[11:], reverse=True)
+    assert seen[99] < 0.01
+    assert set(rates(lr_warmup=0.0, lr_scheduler="constant")) == {1.0}
+    assert rates(lr_warmup=0.1, lr_scheduler="constant")[5:15:5] == [pytest.approx(0.5), 1]
+    assert rates(lr_warmup=0.0, lr_scheduler="linear")[50] == pytest.approx(0.5)
+    assert rates(lr_warmup=0.0, lr_scheduler="polynomial", lr_power=2.0)[50] == pytest.approx(0.25, abs=1e-3)
+    restarted = rates(lr_warmup=0.0, lr_scheduler="cosine_with_restarts", lr_cycles=4)
+    assert [round(restarted[i], 2) for i in (0, 25, 50, 75)] == [1, 1, 1, 1]
 
 
 def test_caption_variants_keep_the_caption_when_not_shuffled():
