@@ -1,6 +1,6 @@
 """Loss by loss beside kohya's own sd-scripts: same checkpoint, picture, captions and random numbers.
 
-    python benchmarks/kohya_parity.py --kohya SD_SCRIPTS --checkpoint SD15.safetensors [--only plain] [--steps 20]
+    python benchmarks/kohya_parity.py --kohya SD_SCRIPTS --checkpoint SD15.safetensors [--only plain LoCon ...]
 
 Runs in an environment that has what sd-scripts need (its requirements.txt) and Distill. Distill trains first, and every
 random number that it draws is written down; then kohya's own `create_network`, `process_batch`, optimizer and schedule
@@ -301,7 +301,7 @@ def main() -> None:
     parser.add_argument(
         "--checkpoint", type=Path, required=True, help="SD1.5 as one .safetensors; its weights may be random"
     )
-    parser.add_argument("--only", choices=RECIPES, help="one recipe")
+    parser.add_argument("--only", nargs="+", choices=RECIPES, default=list(RECIPES), help="these recipes")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--edge", type=int, default=128, help="of the picture, in pixels")
     given = parser.parse_args()
@@ -310,9 +310,8 @@ def main() -> None:
     image = picture(given.edge)
     print(f"{'recipe':20} {'first':>8} {'last':>8}  largest relative difference of {given.steps} losses", flush=True)
     with host.borrow() as models:
-        for name, (changes, flags) in RECIPES.items():
-            if given.only not in (None, name):
-                continue
+        for name in given.only:
+            changes, flags = RECIPES[name]
             options = Options.from_flat({**BASE, "repeats": given.steps, "epochs": 1, **changes})
             losses, first, drawn = ours(models, options, image, "mask" in flags)
             expected = theirs(kohya, flags, options, image, first, drawn)

@@ -45,6 +45,11 @@ class _Trained:
     layers: dict[str, Layer]
     stopped: str = ""
 
+    @property
+    def has_learned(self) -> bool:
+        """Whether any layer changes anything: in the first steps of a warm-up the rate is 0."""
+        return any(all(tensor.any() for tensor in layer.tensors().values()) for layer in self.layers.values())
+
 
 @dataclass(frozen=True)
 class Run:
@@ -73,6 +78,10 @@ class Run:
         with ExitStack() as stack:
             adapters = self._attach(stack, generator)
             trained = yield from self._train(adapters, data, generator, should_stop, started_at)
+        if trained.stopped and not trained.has_learned:
+            raise TrainingError(
+                f"{trained.stopped} Nothing was learned by then and nothing was saved.", "Let it run on."
+            )
         lora = self._lora(trained, self.name, started_at)
         changes(
             self.models, lora, data.items[0].mean[:1], ", ".join(self.captioned.tags), self.options.caption.clip_skip

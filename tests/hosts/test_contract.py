@@ -90,7 +90,7 @@ def test_the_lora_is_the_one_that_the_file_alone_gives(
         got = lora(host, picture, train_text_encoder=True)
     want = lora(alone, picture, train_text_encoder=True)
     if host.name == "reForge":  # knows its schedule as sigmas, which rounds its last bits
-        torch.testing.assert_close(got, want, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(got, want, atol=5e-3, rtol=1e-3)
     else:
         assert equal(got, want)
 
