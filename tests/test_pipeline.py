@@ -239,6 +239,6 @@ def test_a_wrong_knob_is_told_before_anything_is_lent(host, picture):
 
 
 def test_stopping_before_anything_was_learned_says_so(host, picture):
-    with pytest.raises(TrainingError, match="Stopped at step 1 of 40. Nothing was learned by then"):
+    with pytest.raises(TrainingError, match=r"Stopped at step 1 of 40\. Nothing was learned by then"):
         list(distill(host, picture, TAGS, options(repeats=40, epochs=1), should_stop=lambda: True))
     assert files(host) == []
