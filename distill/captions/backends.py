@@ -182,14 +182,23 @@ def _missing(folder: Path, desk: Desk) -> str:
         from distill.captions.wd_tagger import problem as of_tagger
 
         return of_tagger(folder)
-    from distill.captions.sidecar.packages import chosen, installed
-    from distill.captions.vlm.families import family_of, problem
-
-    why = problem(family_of(folder))
-    if not why or (desk.folder is not None and installed(desk.folder)):
+    why = waits_for_sidecar(folder, desk)
+    if not why:
         return ""
+    from distill.captions.sidecar.packages import chosen
+
     size = f"{chosen().download_mib} MiB"
     return f"{why} The sidecar can run it: `distill captioners sidecar` fetches its packages ({size})."
+
+
+def waits_for_sidecar(folder: Path, desk: Desk) -> str:
+    """Why this process can't run a model that is there, while the sidecar's packages are not; "" when one can."""
+    if _is_tagger(folder):
+        return ""
+    from distill.captions.sidecar.packages import installed
+    from distill.captions.vlm.families import family_of, problem
+
+    return "" if desk.folder is not None and installed(desk.folder) else problem(family_of(folder))
 
 
 def _is_tagger(folder: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, replace
 
-from distill.captions.backends import NAMES, Desk, folder_of, obstacle
+from distill.captions.backends import NAMES, Desk, folder_of, obstacle, waits_for_sidecar
 from distill.captions.captioner import CaptioningStopped
 from distill.captions.fetching import catalogue, downloads
 from distill.captions.fetching.downloads import Offer, Progress
@@ -123,9 +123,14 @@ class Captioners:
     def _choice(self, name: str, label: str, options: CaptionOptions, desk: Desk) -> Choice:
         note = obstacle(name, options, desk)
         is_model = any(model.name == name for model in catalogue.MODELS)
-        there = is_model and folder_of(name, desk) is not None
-        needs_sidecar = bool(note) and there and SIDECAR in note
-        return Choice(name=name, label=label, note=note, can_fetch=is_model and not there, needs_sidecar=needs_sidecar)
+        folder = folder_of(name, desk) if is_model else None
+        return Choice(
+            name=name,
+            label=label,
+            note=note,
+            can_fetch=is_model and folder is None,
+            needs_sidecar=folder is not None and bool(waits_for_sidecar(folder, desk)),
+        )
 
     def _install(self) -> None:
         desk = self._desk()

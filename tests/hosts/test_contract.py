@@ -89,8 +89,10 @@ def test_the_lora_is_the_one_that_the_file_alone_gives(
     with host.turn("distill-1", ""):
         got = lora(host, picture, train_text_encoder=True)
     want = lora(alone, picture, train_text_encoder=True)
-    if host.name == "reForge":  # knows its schedule as sigmas, which rounds its last bits
-        torch.testing.assert_close(got, want, atol=5e-3, rtol=1e-3)
+    if host.name == "reForge":
+        # It knows its schedule as sigmas, which rounds its last bits; Adam divides small gradients by themselves, so
+        # some weights of about 0.1 go another way for a step of 1e-3.
+        torch.testing.assert_close(got, want, atol=2e-3, rtol=1e-3)
     else:
         assert equal(got, want)
 
