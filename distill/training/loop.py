@@ -39,13 +39,13 @@ def train(
     options: Options,
     *,
     generator: torch.Generator,
-    steps: int | None = None,
 ) -> Iterator[Step]:
     """Yield each step after it was taken; the LoRA weights are in `adapters`.
 
     Raises TrainingError at the first loss or gradient that is not finite, before the weights are touched.
     """
-    total, recipe, clip_skip = steps or options.train.steps, options.train, options.caption.clip_skip
+    recipe, clip_skip = options.train, options.caption.clip_skip
+    total = recipe.steps
     optimizer = optimizers.make(adapters, recipe)
     schedule = optimizers.schedule(optimizer, recipe, total)
     scaler = _grad_scaler(models)
