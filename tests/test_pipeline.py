@@ -214,6 +214,7 @@ EVERYTHING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "ending"),
     [("lora", "lora_up.weight"), ("locon", "lora_up.weight"), ("loha", "hada_w1_a"), ("lokr", "lokr_w1")],

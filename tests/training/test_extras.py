@@ -70,6 +70,7 @@ def test_dropout_leaves_something_out_and_is_the_same_for_the_same_draw(models, 
         assert torch.equal(models.unet(*inputs()).sample, full)  # and no hook stays
 
 
+@pytest.mark.slow
 def test_checkpointing_with_dropout_gives_the_same_losses(models):
     plain = losses(models, network_dropout=0.3)[0]
     assert losses(models, network_dropout=0.3, gradient_checkpointing=True)[0] == pytest.approx(plain, rel=1e-4)
