@@ -1,4 +1,4 @@
-"""The command line's grammar; the flags of all settings come from `options.py`."""
+"""The command line's grammar; the flags of all settings come from `options/`."""
 
 from __future__ import annotations
 

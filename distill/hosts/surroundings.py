@@ -72,7 +72,7 @@ class WebUI:
 
 
 def add_settings() -> None:
-    """For `on_ui_settings`: our page, made from options.py."""
+    """For `on_ui_settings`: our page, made from options/."""
     shared = _shared()
     for _, field, kind in each_option():
         if field.name in SETTINGS:

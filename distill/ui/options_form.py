@@ -1,4 +1,4 @@
-"""Widgets made from options.py, and their values read back into options."""
+"""Widgets made from options/, and their values read back into options."""
 
 from __future__ import annotations
 

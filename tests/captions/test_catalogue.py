@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from distill.captions.fetching.catalogue import MODELS, model, place, suggested, version
+from distill.captions.fetching.catalogue import MODELS, model, version
 from distill.errors import CaptionError
 
 
@@ -31,29 +31,6 @@ def test_finds_by_name() -> None:
     assert model("smolvlm-500m").family == "idefics3"
     with pytest.raises(CaptionError, match="no captioner 'gpt'"):
         model("gpt")
-
-
-@pytest.mark.parametrize(
-    ("name", "transformers", "sidecar", "where"),
-    [
-        ("smolvlm-500m", "4.46.1", "", "here"),
-        ("smolvlm-500m", "4.30.2", "4.51.3", "sidecar"),
-        ("smolvlm-500m", "4.30.2", "", ""),
-        ("qwen3-vl-4b", "4.46.1", "4.57.6", "sidecar"),
-        ("qwen3-vl-4b", "4.30.2", "4.51.3", ""),
-        ("qwen3-vl-4b", "5.23.0", "", "here"),
-        ("blip-base", "4.30.2", "", "here"),
-        ("wd-vit-v3", "", "", "here"),
-    ],
-)
-def test_where_it_runs(name: str, transformers: str, sidecar: str, where: str) -> None:
-    assert place(model(name), transformers, sidecar) == where
-
-
-@pytest.mark.parametrize(("transformers", "sidecar"), [("4.30.2", "4.51.3"), ("4.46.1", "4.57.6"), ("5.23.0", "")])
-def test_what_is_suggested_runs_somewhere(transformers: str, sidecar: str) -> None:
-    for name in suggested(transformers):
-        assert place(model(name), transformers, sidecar)
 
 
 def test_reads_versions() -> None:

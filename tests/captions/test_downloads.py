@@ -35,7 +35,6 @@ TINY = Model(
     licence="MIT",
     size_mib=1,
     family="blip",
-    since=(4, 26),
 )
 PATIENCE_S = 40.0
 

@@ -38,7 +38,6 @@ def hub(tmp_path, monkeypatch):
             licence="MIT",
             size_mib=1,
             family="blip",
-            since=(4, 26),
         )
         monkeypatch.setattr(catalogue, "MODELS", (known,))
         monkeypatch.setattr("distill.captions.backends.NAMES", ("auto", "none", "pocket", "endpoint", "tiny-blip"))

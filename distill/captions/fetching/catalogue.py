@@ -27,7 +27,6 @@ class Model:
     size_mib: int  # to download
     kind: str = "vlm"  # or "tagger"
     family: str  # config.json's model_type; "wd" for the tagger
-    since: tuple[int, int]  # the first transformers that has its class; (0, 0) needs none
     files: tuple[str, ...] = TEXT  # patterns of the names to fetch; folders are not entered
 
 
@@ -40,7 +39,6 @@ MODELS: tuple[Model, ...] = (
         licence="BSD-3-Clause",
         size_mib=945,
         family="blip",
-        since=(4, 26),
     ),
     Model(
         name="blip-large",
@@ -50,7 +48,6 @@ MODELS: tuple[Model, ...] = (
         licence="BSD-3-Clause",
         size_mib=1793,
         family="blip",
-        since=(4, 26),
     ),
     Model(
         name="smolvlm-256m",
@@ -60,7 +57,6 @@ MODELS: tuple[Model, ...] = (
         licence="Apache-2.0",
         size_mib=494,
         family="idefics3",
-        since=(4, 46),
     ),
     Model(
         name="smolvlm-500m",
@@ -70,7 +66,6 @@ MODELS: tuple[Model, ...] = (
         licence="Apache-2.0",
         size_mib=973,
         family="idefics3",
-        since=(4, 46),
     ),
     Model(
         name="qwen2-vl-2b",
@@ -80,7 +75,6 @@ MODELS: tuple[Model, ...] = (
         licence="Apache-2.0",
         size_mib=4225,
         family="qwen2_vl",
-        since=(4, 45),
     ),
     Model(
         name="qwen3-vl-2b",
@@ -90,7 +84,6 @@ MODELS: tuple[Model, ...] = (
         licence="Apache-2.0",
         size_mib=4070,
         family="qwen3_vl",
-        since=(4, 57),
     ),
     Model(
         name="qwen3-vl-4b",
@@ -100,7 +93,6 @@ MODELS: tuple[Model, ...] = (
         licence="Apache-2.0",
         size_mib=8476,
         family="qwen3_vl",
-        since=(4, 57),
     ),
     Model(
         name="florence-2-base",
@@ -110,7 +102,6 @@ MODELS: tuple[Model, ...] = (
         licence="MIT",
         size_mib=446,
         family="florence2",
-        since=(4, 56),
     ),
     Model(
         name="joycaption",
@@ -120,7 +111,6 @@ MODELS: tuple[Model, ...] = (
         licence="none stated; built on Llama 3.1 (Llama 3.1 Community License)",
         size_mib=16200,
         family="llava",
-        since=(4, 48),
     ),
     Model(
         name="wd-vit-v3",
@@ -130,7 +120,6 @@ MODELS: tuple[Model, ...] = (
         size_mib=362,
         kind="tagger",
         family="wd",
-        since=(0, 0),
         files=TAGGER,
     ),
 )
@@ -142,23 +131,6 @@ def model(name: str) -> Model:
         if known.name == name:
             return known
     raise CaptionError(f"There is no captioner {name!r} to fetch.", f"Known: {', '.join(m.name for m in MODELS)}.")
-
-
-def place(wanted: Model, transformers: str, sidecar: str = "") -> str:
-    """Where it can run: "here", "sidecar" or "" (nowhere), by the versions of the host's and the sidecar's packages."""
-    if version(transformers) >= wanted.since:
-        return "here"
-    return "sidecar" if sidecar and version(sidecar) >= wanted.since else ""
-
-
-def suggested(transformers: str) -> tuple[str, ...]:
-    """Names worth offering first on a host with these transformers, small ones first; some may need the sidecar."""
-    found = version(transformers)
-    if found >= (4, 57):
-        return ("florence-2-base", "qwen3-vl-2b", "qwen3-vl-4b", "joycaption")
-    if found >= (4, 46):
-        return ("smolvlm-500m", "qwen2-vl-2b", "qwen3-vl-4b")
-    return ("blip-large", "wd-vit-v3", "smolvlm-500m", "qwen2-vl-2b")
 
 
 def version(text: str) -> tuple[int, int]:
