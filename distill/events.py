@@ -11,6 +11,7 @@ from distill.training.loop import Step
 if TYPE_CHECKING:
     from PIL import Image
 
+    from distill.image.cuts import Cut
     from distill.image.loading import Picture
 
 
@@ -21,6 +22,7 @@ class Prepared:
     picture: Picture
     image: Image.Image  # cropped and scaled to the training size
     notes: tuple[str, ...]
+    cuts: tuple[Cut, ...] = ()  # all training pictures, `image` as the first of them
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Captioned:
     tags: tuple[str, ...]
     trigger: str
     notes: tuple[str, ...] = ()
+    of_cuts: tuple[tuple[str, ...], ...] = ()  # the same for each of the training pictures
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Saved:
 
     path: Path
     step: int
+    epoch: int
 
 
 @dataclass(frozen=True)

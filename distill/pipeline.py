@@ -25,11 +25,13 @@ from distill.captions.tags import compose, subject_of, tidy, without_identity
 from distill.errors import CaptionError
 from distill.events import Captioned, Event, Prepared
 from distill.host import Host
-from distill.image import crops, quality
+from distill.image import quality
+from distill.image.cuts import Cut, cuts_of
 from distill.image.loading import load
 from distill.options import CaptionOptions, Options, PictureOptions
 from distill.output.atomic import check_writable
 from distill.output.lora_file import unused_name
+from distill.plan import Plan
 from distill.run import Run
 from distill.training.optimizers import read_arguments
 
@@ -42,12 +44,26 @@ def check(options: Options) -> None:
         checked_name(options.output.name)
 
 
-def prepare(source: Path | bytes | Image.Image, options: PictureOptions, native_px: int) -> Prepared:
-    """Open, orient, judge and crop the picture. Raises PictureError."""
+def prepare(
+    source: Path | bytes | Image.Image, options: PictureOptions, native_px: int, plan: Plan | None = None
+) -> Prepared:
+    """Open, orient, judge and crop the picture; without a plan the whole of it only. Raises PictureError."""
     picture = load(source)
     resolution_px = options.resolution or native_px
-    image = crops.fit(picture.image, resolution_px, options.crop)
-    return Prepared(picture, image, (*picture.notes, *quality.report(picture.image, resolution_px, options.crop)))
+    cuts = cuts_of(picture.image, plan or Plan(views=()), options, resolution_px)
+    notes = (*picture.notes, *quality.report(picture.image, resolution_px, options.crop))
+    return Prepared(picture, cuts[0].image, notes, cuts)
+
+
+def prepare_all(
+    source: Path | bytes | Image.Image, options: PictureOptions, native_px: int, plan: Plan
+) -> tuple[Prepared, tuple[Prepared, ...]]:
+    """The picture with the cuts of all of them, then the further ones by themselves. Raises PictureError."""
+    first = prepare(source, options, native_px, plan)
+    more = tuple(prepare(shot.source, options, native_px, shot.plan) for shot in plan.more)
+    cuts = (replace(cut, shot=i) for i, prepared in enumerate(more, start=1) for cut in prepared.cuts)
+    notes = (f"Picture {i}: {note}" for i, prepared in enumerate(more, start=2) for note in prepared.notes)
+    return replace(first, cuts=(*first.cuts, *cuts), notes=(*first.notes, *notes)), more
 
 
 def desk_of(host: Host, checkpoint: str, *, key: str = "") -> Desk:
@@ -74,12 +90,24 @@ def finish_captions(tags: Sequence[str], image: Image.Image, options: Options, t
         raise CaptionError(f"The trigger {trigger!r} has a comma.", "Give words only; tags go into the captions.")
     tags = tidy(tags)
     subject = subject_of(tags)
-    kept = without_identity(tags) if options.caption.identity == "locked" else tags
-    final = compose(trigger, subject.class_word, kept)
+    final = _composed(trigger, subject.class_word, tags, options.caption)
     notes = tokens.notes(final, tokenizer)
     if subject.several:
         notes = (*notes, SEVERAL)
     return Captioned(tuple(final), trigger, notes)
+
+
+def captions_of(
+    cuts: Sequence[Cut], of_shots: Sequence[Sequence[str]], captioned: Captioned, options: CaptionOptions
+) -> tuple[tuple[str, ...], ...]:
+    """The training tags of each training picture; `of_shots` are those of the pictures they are cut from."""
+    class_word = subject_of(of_shots[0]).class_word  # it is one subject in all of them
+    given = [(*of_shots[cut.shot], *cut.words) if cut.tags is None else cut.tags for cut in cuts]
+    return tuple(tuple(_composed(captioned.trigger, class_word, tidy(tags), options)) for tags in given)
+
+
+def _composed(trigger: str, class_word: str, tags: Sequence[str], options: CaptionOptions) -> list[str]:
+    return compose(trigger, class_word, without_identity(tags) if options.identity == "locked" else tags)
 
 
 def distill(
@@ -88,10 +116,11 @@ def distill(
     tags: Sequence[str] | None,
     options: Options,
     *,
+    plan: Plan = Plan(),  # noqa: B008 - it is frozen
     should_stop: Callable[[], bool] = lambda: False,
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
 ) -> Iterator[Event]:
-    """Train one LoRA on one picture; `tags` None asks the captioner.
+    """Train one LoRA on one picture and what `plan` says beside it; `tags` None asks the captioner.
 
     `should_stop` is asked after every step: what is trained by then is saved. Closing the iterator
     discards it instead. Either way the models are given back as they were.
@@ -102,11 +131,15 @@ def distill(
     with host.borrow() as models:
         if options.noise.prediction != "auto":
             models = replace(models, prediction_type=options.noise.prediction)
-        prepared = prepare(source, options.picture, models.native_px)
+        prepared, more = prepare_all(source, options.picture, models.native_px, plan)
         yield prepared
-        if tags is None:
-            tags = caption(prepared.image, options.caption, desk_of(host, models.name), should_stop).tags
-        captioned = finish_captions(tags, prepared.image, options, models.tokenizer)
+        desk = desk_of(host, models.name)
+        of_shots = [
+            caption(shot.image, options.caption, desk, should_stop).tags if given is None else given
+            for shot, given in zip((prepared, *more), (tags, *(shot.tags for shot in plan.more)))
+        ]
+        captioned = finish_captions(of_shots[0], prepared.image, options, models.tokenizer)
+        captioned = replace(captioned, of_cuts=captions_of(prepared.cuts, of_shots, captioned, options.caption))
         yield captioned
         name = unused_name(host.lora_dir, options.output.name or name_of(captioned.trigger))
         yield from Run(host.lora_dir, name, models, prepared, captioned, options, now).events(should_stop)

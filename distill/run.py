@@ -86,7 +86,7 @@ class Run:
         changes(
             self.models, lora, data.items[0].mean[:1], ", ".join(self.captioned.tags), self.options.caption.clip_skip
         )
-        saved = self._save(lora, self.name, trained.step)
+        saved = self._save(lora, self.name, trained)
         yield saved
         preview = None
         if self.options.output.preview and not should_stop():
@@ -99,10 +99,15 @@ class Run:
 
     def _data(self) -> DataSet:
         options = self.options
-        captions = caption_variants(self.captioned.tags, self._vary(), random.Random(options.train.seed))
-        sources = [Source(self.prepared.image, captions)]
+        sources = [
+            Source(cut.image, self._captions(tags), cut.repeats, mask=cut.mask)
+            for cut, tags in zip(self.prepared.cuts, self.captioned.of_cuts, strict=True)
+        ]
         te = options.train.train_text_encoder
         return encode(self.models, sources, options.caption, flip=options.train.flip, train_text_encoder=te)
+
+    def _captions(self, tags: Sequence[str]) -> list[str]:
+        return caption_variants(tags, self._vary(), random.Random(self.options.train.seed))
 
     def _vary(self) -> Callable[[Sequence[str], random.Random], list[str]] | None:
         """The tags in another order, or some left out, for another draw."""
@@ -131,7 +136,8 @@ class Run:
         should_stop: Callable[[], bool],
         started_at: datetime,
     ) -> Generator[Step | Saved | Sampled, None, _Trained]:
-        options, average = self.options.train, Average(adapters, self.options.train.ema_decay)
+        average = Average(adapters, self.options.train.ema_decay)
+        epoch_steps = data.epoch_steps(self.options.train)
         good: _Trained | None = None
         try:
             for step in train(self.models, data, adapters, self.options, generator=generator):
@@ -141,12 +147,12 @@ class Run:
                     break
                 if should_stop():
                     stopped = f"Stopped at step {step.index} of {step.total}."
-                    return replace(_trained(adapters, average, step, options.repeats), stopped=stopped)
-                if step.index % options.repeats == 0:
-                    good = _trained(adapters, average, step, options.repeats)
+                    return replace(_trained(adapters, average, step, epoch_steps), stopped=stopped)
+                if step.index % epoch_steps == 0:
+                    good = _trained(adapters, average, step, epoch_steps)
                     with average.instead():
                         yield from self._epoch(good, adapters, started_at, should_stop)
-            return _trained(adapters, average, step, options.repeats)
+            return _trained(adapters, average, step, epoch_steps)
         except (TrainingError, MemoryError, RuntimeError) as error:
             reason = _reason(error)
             if good is None:
@@ -161,7 +167,7 @@ class Run:
         saved = None
         if self.options.output.keep_epochs:
             name = f"{self.name}-{good.epoch:06d}"
-            saved = self._save(self._lora(good, name, started_at), name, good.step)
+            saved = self._save(self._lora(good, name, started_at), name, good)
             yield saved
         every = self.options.sample.sample_every
         if every and good.epoch % every == 0:
@@ -187,11 +193,11 @@ class Run:
         )
         return Lora(trained.layers, about)
 
-    def _save(self, lora: Lora, name: str, step: int) -> Saved:
+    def _save(self, lora: Lora, name: str, trained: _Trained) -> Saved:
         path = self.lora_dir / f"{name}.safetensors"
         lora_file.save(lora, path, precision=self.options.output.save_precision)
         lora_file.verify(path, lora)
-        return Saved(path, step)
+        return Saved(path, trained.step, trained.epoch)
 
     def _picture(
         self, should_stop: Callable[[], bool], *, sample_steps: int, loras: Sequence[tuple[Lora, float]] = ()
@@ -223,7 +229,7 @@ class Run:
         )
 
 
-def _trained(adapters: list[Adapter], average: Average, step: Step, repeats: int) -> _Trained:
+def _trained(adapters: list[Adapter], average: Average, step: Step, epoch_steps: int) -> _Trained:
     layers = {}
     with average.instead():
         for adapter in adapters:
@@ -231,7 +237,7 @@ def _trained(adapters: list[Adapter], average: Average, step: Step, repeats: int
                 layer = layer_of(tensors, float(tensors.pop("alpha")))
                 assert layer is not None, "peft's layer has all of its tensors"
                 layers[kohya_name(adapter.part, path)] = layer
-    return _Trained(step.index, -(-step.index // repeats), layers)
+    return _Trained(step.index, -(-step.index // epoch_steps), layers)
 
 
 def _reason(error: Exception) -> TrainingError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from distill.events import Captioned, Done, Event, Prepared, Sampled, Saved
 from distill.options import Options
 from distill.output.sidecars import preview_of
+from distill.plan import Plan
 from distill.training.loop import Step
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Order:
     tags: tuple[str, ...] | None  # None: the captioner is asked
     options: Options
     notes: tuple[str, ...] = ()  # what was said already when the picture was opened
+    plan: Plan = field(default_factory=Plan)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +100,8 @@ class Job:
         }
 
 
-def after(job: Job, event: Event, epoch_steps: int) -> Job:
-    """The job once `event` has happened; `epoch_steps` is how many steps one epoch has."""
+def after(job: Job, event: Event) -> Job:
+    """The job once `event` has happened."""
     if isinstance(event, Step):
         text = f"Step {event.index} of {event.total}."
         return replace(job, step=event.index, total=event.total, losses=(*job.losses, event.loss), text=text)
@@ -110,16 +112,16 @@ def after(job: Job, event: Event, epoch_steps: int) -> Job:
         notes = (*job.notes, *event.notes)
         return replace(job, tags=event.tags, notes=notes, text="Encodes the picture and the captions.")
     if isinstance(event, Saved):
-        return _after_saved(job, event, epoch_steps)
+        return _after_saved(job, event)
     if isinstance(event, Sampled):
         previewed = (replace(s, preview=event.path) if preview_of(s.path) == event.path else s for s in job.saved)
         return replace(job, saved=tuple(previewed))
     return _after_done(job, event)
 
 
-def _after_saved(job: Job, event: Saved, epoch_steps: int) -> Job:
-    epoch = -(-event.step // epoch_steps)
-    stem, suffix = event.path.stem, f"-{epoch:06d}"
+def _after_saved(job: Job, event: Saved) -> Job:
+    epoch, stem = event.epoch, event.path.stem
+    suffix = f"-{epoch:06d}"
     is_epoch = event.step < job.total and stem.endswith(suffix)
     name = stem.removesuffix(suffix) if is_epoch else stem
     text = f"Epoch {epoch} is saved; makes its picture." if is_epoch else "Saved; makes the picture for its card."

@@ -82,8 +82,7 @@ class Ticket:
         cost = self._pace.cost(setting) if self._pace else None
         if cost is not None and done is not None and not done.stopped:
             costs.keep(self._host.work_dir, cost)
-        epoch_steps = self.order.options.train.repeats
-        ending = self.job if done is None else after(self.job, done, epoch_steps)
+        ending = self.job if done is None else after(self.job, done)
         if done is not None and done.stopped and not self._asked_to_stop:
             ending = replace(ending, error=done.stopped)
         return ending
@@ -127,23 +126,23 @@ class Ticket:
             self._asked_to_stop = self._asked_to_stop or bool(self.wish) or turn.interrupted()
             return self._asked_to_stop
 
-        events = distill(self._host, order.picture, order.tags, order.options, should_stop=should_stop)
+        events = distill(self._host, order.picture, order.tags, order.options, plan=order.plan, should_stop=should_stop)
         with contextlib.closing(events):  # type: ignore[type-var]
             for event in events:
                 if isinstance(event, Done):
                     self._host.loras_changed()
                     return event
-                self._note(event, order.options.train.repeats, turn)
+                self._note(event, turn)
                 if self.wish == "discard":
                     break
         return None
 
-    def _note(self, event: Event, epoch_steps: int, turn: Turn) -> None:
+    def _note(self, event: Event, turn: Turn) -> None:
         with self._changed:
             assert self._pace is not None
             self._pace.note(event)
             text = self.job.text
-            self.job = replace(after(self.job, event, epoch_steps), eta_s=self._pace.eta_s)
+            self.job = replace(after(self.job, event), eta_s=self._pace.eta_s)
             if self.wish:
                 self.job = replace(self.job, text=text)
             self._changed.notify_all()

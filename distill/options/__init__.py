@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 
 from distill.errors import OptionError
 from distill.options.data import CaptionOptions, PictureOptions
+from distill.options.regularization import RegularizationOptions
 from distill.options.results import OutputOptions, SampleOptions
 from distill.options.setting import Checked, option
 from distill.options.training import NetworkOptions, NoiseOptions, TrainOptions
@@ -25,6 +26,7 @@ __all__ = [
     "Options",
     "OutputOptions",
     "PictureOptions",
+    "RegularizationOptions",
     "SampleOptions",
     "TrainOptions",
     "each_option",
@@ -39,6 +41,7 @@ class Options:
 
     picture: PictureOptions = field(default_factory=PictureOptions)
     caption: CaptionOptions = field(default_factory=CaptionOptions)
+    regularization: RegularizationOptions = field(default_factory=RegularizationOptions)
     train: TrainOptions = field(default_factory=TrainOptions)
     network: NetworkOptions = field(default_factory=NetworkOptions)
     noise: NoiseOptions = field(default_factory=NoiseOptions)
@@ -74,6 +77,7 @@ class Options:
 GROUPS: tuple[type[Checked], ...] = (
     PictureOptions,
     CaptionOptions,
+    RegularizationOptions,
     TrainOptions,
     NetworkOptions,
     NoiseOptions,

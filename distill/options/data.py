@@ -21,6 +21,47 @@ class PictureOptions(Checked, title="Picture options"):
         "square cuts the middle (upper part of a tall picture); aspect keeps the shape in steps of 64.",
         choices=("square", "aspect"),
     )
+    upscaler: str = option(
+        "none",
+        "Upscale first",
+        "none, lanczos, one of the WebUI's upscalers or a model file; only where there are too few pixels.",
+        private=True,
+    )
+    views: str = option(
+        "",
+        "Views",
+        "Cuts that are trained beside the whole picture: full body, cowboy shot, upper body, lower body, face, bangs,"
+        " head out of frame; all proposes every one.",
+    )
+    view_min_px: int = option(
+        320, "Smallest view", "Views with fewer pixels on their shorter edge are left out.", ge=64, le=1024
+    )
+    mask: str = option(
+        "auto",
+        "Subject mask",
+        "Where the loss counts in full. auto: what you drew, else the picture's transparency; remover: rembg finds it.",
+        choices=("auto", "none", "drawn", "alpha", "remover"),
+    )
+    unmasked_weight: float = option(
+        0.1, "Weight outside the mask", "What the background counts; 0 leaves it out.", ge=0, le=1
+    )
+    mask_dilation: int = option(
+        8, "Widen the mask", "In training pixels, so that thin details are not lost.", ge=0, le=128
+    )
+    background: str = option(
+        "keep",
+        "Background",
+        "keep, or put a plain one behind the masked subject and say so in its captions.",
+        choices=("keep", "white", "grey", "black"),
+    )
+    color_aug: bool = option(
+        False, "Colour augmentation", "Some draws see slightly other hues or brightness, so colours are held less."
+    )
+    captioned_aug: str = option(
+        "",
+        "Captioned augmentation",
+        "Altered copies whose captions say so: close-up, on the left, on the right, far away, grayscale; all of them.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

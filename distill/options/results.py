@@ -39,3 +39,12 @@ class OutputOptions(Checked, title="Output"):
     keep_epochs: bool = option(True, "Keep every epoch", "Also save name-000001 ... beside the last one.")
     preview: bool = option(True, "Preview", "Make one picture with the new LoRA for its card.")
     save_precision: str = option("fp16", "Save precision", "Of the LoRA file.", choices=("fp16", "fp32"))
+    keep_state: bool = option(
+        True, "Resumable", "Keep the training's state at each epoch until it ends, to go on after a crash."
+    )
+    log: str = option(
+        "none",
+        "Log",
+        "Loss and rates of each step as a table, for TensorBoard, or both.",
+        choices=("none", "csv", "tensorboard", "both"),
+    )

@@ -12,7 +12,13 @@ from distill.options.setting import Checked, option
 class TrainOptions(Checked, title="Training"):
     """The single-image recipe."""
 
-    repeats: int = option(20, "Repeats", "Steps in one epoch.", ge=1, le=1000)
+    repeats: int = option(20, "Repeats", "How often the picture comes in one epoch.", ge=1, le=1000)
+    repeats_of: str = option(
+        "epoch",
+        "Repeats count",
+        "epoch: views and further pictures share them; picture: each one comes so often, as with kohya's folders.",
+        choices=("epoch", "picture"),
+    )
     epochs: int = option(6, "Epochs", "Each epoch is kept as a file of its own.", ge=1, le=100)
     batch_size: int = option(
         1, "Batch size", "Draws of noise, timestep and caption order in one step, all on the one picture.", ge=1, le=64
@@ -64,7 +70,7 @@ class TrainOptions(Checked, title="Training"):
 
     @property
     def steps(self) -> int:
-        """Optimizer steps in all."""
+        """Optimizer steps in all for one picture without regularization pictures."""
         return self.repeats * self.epochs
 
 

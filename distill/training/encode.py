@@ -13,7 +13,7 @@ from PIL import Image
 
 from distill.conditioning import hidden_states, tokenize
 from distill.host import Models
-from distill.options import CaptionOptions
+from distill.options import CaptionOptions, TrainOptions
 
 # More orders of the tags than this teach nothing new and only cost memory.
 MOST_VARIANTS = 32
@@ -61,6 +61,12 @@ class DataSet:
     encoder_hidden_states: torch.Tensor | None  # (V, 75 n + 2, C); None while the text encoder itself is trained
     blank: int = 0  # the row of the empty caption
     caption_dropout: float = 0.0
+
+    def epoch_steps(self, options: TrainOptions) -> int:
+        """Steps in one epoch."""
+        if options.repeats_of == "epoch":
+            return options.repeats
+        return -(-options.repeats * sum(item.repeats for item in self.items) // options.batch_size)
 
     def draws(self, count: int, generator: torch.Generator) -> Iterator[Draw]:
         """Batches of `count` draws without end, each of one item; in each epoch every item comes `repeats` times."""

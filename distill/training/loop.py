@@ -45,7 +45,7 @@ def train(
     Raises TrainingError at the first loss or gradient that is not finite, before the weights are touched.
     """
     recipe, clip_skip = options.train, options.caption.clip_skip
-    total = recipe.steps
+    total = data.epoch_steps(recipe) * recipe.epochs
     optimizer = optimizers.make(adapters, recipe)
     schedule = optimizers.schedule(optimizer, recipe, total)
     scaler = _grad_scaler(models)
