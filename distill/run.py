@@ -10,45 +10,17 @@ from datetime import datetime
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from distill.captions.tags import shuffled
-from distill.errors import OutputError, TrainingError
+from distill.errors import TrainingError
 from distill.events import Captioned, Done, Event, Prepared, Sampled, Saved
 from distill.host import Models
 from distill.options import Options
-from distill.output import lora_file, sidecars
-from distill.output.applying import changes
-from distill.output.lora_file import Lora, kohya_name
-from distill.output.lora_layers import Layer, layer_of
-from distill.output.metadata import metadata
-from distill.output.sampling import generate
-from distill.training.adapter import Adapter, attached, weighted
+from distill.saving import Files, Trained, trained
+from distill.training.adapter import Adapter, attached
 from distill.training.averages import Average
 from distill.training.encode import DataSet, Source, caption_variants, encode
 from distill.training.loop import Step, train
-
-QUICK_STEPS = 10
-"""Sampling steps of the pictures made while training, to compare epochs by."""
-
-
-class _Stopped(Exception):
-    """The person stopped while a picture was made."""
-
-
-@dataclass(frozen=True)
-class _Trained:
-    """The weights after a step; `stopped` says why training ended there, if it ended early."""
-
-    step: int
-    epoch: int
-    layers: dict[str, Layer]
-    stopped: str = ""
-
-    @property
-    def has_learned(self) -> bool:
-        """Whether any layer changes anything: in the first steps of a warm-up the rate is 0."""
-        return any(all(tensor.any() for tensor in layer.tensors().values()) for layer in self.layers.values())
 
 
 @dataclass(frozen=True)
@@ -63,39 +35,26 @@ class Run:
     options: Options
     now: Callable[[], datetime]
 
-    @property
-    def prompt(self) -> str:
-        return self._prompt(self.name)
-
-    def _prompt(self, name: str) -> str:
-        tags = ", ".join(self.captioned.tags)
-        return f"{tags}, <lora:{name}:{self.options.output.preferred_weight:g}>"
-
     def events(self, should_stop: Callable[[], bool]) -> Iterator[Event]:
-        started_at = self.now()
+        files = Files(
+            lora_dir=self.lora_dir,
+            name=self.name,
+            models=self.models,
+            prepared=self.prepared,
+            captioned=self.captioned,
+            options=self.options,
+            now=self.now,
+            started_at=self.now(),
+        )
         generator = torch.Generator().manual_seed(self.options.train.seed)
         data = self._data()
         with ExitStack() as stack:
             adapters = self._attach(stack, generator)
-            trained = yield from self._train(adapters, data, generator, should_stop, started_at)
-        if trained.stopped and not trained.has_learned:
-            raise TrainingError(
-                f"{trained.stopped} Nothing was learned by then and nothing was saved.", "Let it run on."
-            )
-        lora = self._lora(trained, self.name, started_at)
-        changes(
-            self.models, lora, data.items[0].mean[:1], ", ".join(self.captioned.tags), self.options.caption.clip_skip
-        )
-        saved = self._save(lora, self.name, trained)
-        yield saved
-        preview = None
-        if self.options.output.preview and not should_stop():
-            steps, weight = self.options.sample.sample_steps, self.options.output.preferred_weight
-            preview = self._picture(should_stop, sample_steps=steps, loras=[(lora, weight)])
-        self._write_card(preview)
-        if preview is not None:
-            yield Sampled(preview, self.prompt, trained.step, sidecars.preview_of(saved.path))
-        yield Done(saved.path, self.prompt, trained.step, trained.stopped)
+            done = yield from self._train(adapters, data, generator, files, should_stop)
+        if done.stopped and not done.has_learned:
+            raise TrainingError(f"{done.stopped} Nothing was learned by then and nothing was saved.", "Let it run on.")
+        yield from files.last(done, data.items[0].mean[:1], should_stop)
+        yield Done(files.lora_dir / f"{files.name}.safetensors", files.prompt, done.step, done.stopped)
 
     def _data(self) -> DataSet:
         options = self.options
@@ -133,26 +92,27 @@ class Run:
         adapters: list[Adapter],
         data: DataSet,
         generator: torch.Generator,
+        files: Files,
         should_stop: Callable[[], bool],
-        started_at: datetime,
-    ) -> Generator[Step | Saved | Sampled, None, _Trained]:
+    ) -> Generator[Step | Saved | Sampled, None, Trained]:
         average = Average(adapters, self.options.train.ema_decay)
         epoch_steps = data.epoch_steps(self.options.train)
-        good: _Trained | None = None
+        good: Trained | None = None
         try:
             for step in train(self.models, data, adapters, self.options, generator=generator):
                 average.update()
                 yield step
                 if step.index == step.total:
                     break
+                epoch = -(-step.index // epoch_steps)
                 if should_stop():
                     stopped = f"Stopped at step {step.index} of {step.total}."
-                    return replace(_trained(adapters, average, step, epoch_steps), stopped=stopped)
+                    return replace(trained(adapters, average, step.index, epoch), stopped=stopped)
                 if step.index % epoch_steps == 0:
-                    good = _trained(adapters, average, step, epoch_steps)
+                    good = trained(adapters, average, step.index, epoch)
                     with average.instead():
-                        yield from self._epoch(good, adapters, started_at, should_stop)
-            return _trained(adapters, average, step, epoch_steps)
+                        yield from files.epoch(good, adapters, should_stop)
+            return trained(adapters, average, step.index, -(-step.index // epoch_steps))
         except (TrainingError, MemoryError, RuntimeError) as error:
             reason = _reason(error)
             if good is None:
@@ -160,84 +120,6 @@ class Run:
                     f"{reason.message} Nothing was saved; your model is as it was.", reason.hint
                 ) from error
             return replace(good, stopped=f"{reason.message} Epoch {good.epoch} is saved. {reason.hint}")
-
-    def _epoch(
-        self, good: _Trained, adapters: list[Adapter], started_at: datetime, should_stop: Callable[[], bool]
-    ) -> Iterator[Saved | Sampled]:
-        saved = None
-        if self.options.output.keep_epochs:
-            name = f"{self.name}-{good.epoch:06d}"
-            saved = self._save(self._lora(good, name, started_at), name, good)
-            yield saved
-        every = self.options.sample.sample_every
-        if every and good.epoch % every == 0:
-            weight = self.options.output.preferred_weight
-            with weighted(adapters, weight):
-                picture = self._picture(should_stop, sample_steps=min(QUICK_STEPS, self.options.sample.sample_steps))
-            if picture is not None:
-                prompt = self.prompt if saved is None else self._prompt(saved.path.stem)
-                path = sidecars.write_preview(saved.path, picture, prompt) if saved else None
-                yield Sampled(picture, prompt, good.step, path)
-
-    def _lora(self, trained: _Trained, name: str, started_at: datetime) -> Lora:
-        about = metadata(
-            self.models,
-            self.options,
-            name=name,
-            tags=self.captioned.tags,
-            size_px=self.prepared.image.size,
-            epoch=trained.epoch,
-            step=trained.step,
-            started_at=started_at,
-            finished_at=self.now(),
-        )
-        return Lora(trained.layers, about)
-
-    def _save(self, lora: Lora, name: str, trained: _Trained) -> Saved:
-        path = self.lora_dir / f"{name}.safetensors"
-        lora_file.save(lora, path, precision=self.options.output.save_precision)
-        lora_file.verify(path, lora)
-        return Saved(path, trained.step, trained.epoch)
-
-    def _picture(
-        self, should_stop: Callable[[], bool], *, sample_steps: int, loras: Sequence[tuple[Lora, float]] = ()
-    ) -> Image.Image | None:
-        """What the captions give now; None when it was stopped on the way or failed."""
-        (width, height), sample = self.prepared.image.size, self.options.sample
-        sized = replace(
-            sample, width=sample.width or width, height=sample.height or height, count=1, sample_steps=sample_steps
-        )
-        prompt, clip_skip = ", ".join(self.captioned.tags), self.options.caption.clip_skip
-
-        def on_step(done: int, total: int) -> None:
-            if should_stop():
-                raise _Stopped
-
-        try:
-            return generate(self.models, prompt, sized, loras=loras, clip_skip=clip_skip, on_step=on_step)[0]
-        except (_Stopped, OutputError, MemoryError, torch.cuda.OutOfMemoryError):
-            return None  # a picture is never worth the training
-
-    def _write_card(self, preview: Image.Image | None) -> None:
-        sidecars.write(
-            self.lora_dir / f"{self.name}.safetensors",
-            activation_text=", ".join(self.captioned.tags),
-            preferred_weight=self.options.output.preferred_weight,
-            source=self.prepared.image,
-            preview=preview,
-            preview_prompt=self.prompt,
-        )
-
-
-def _trained(adapters: list[Adapter], average: Average, step: Step, epoch_steps: int) -> _Trained:
-    layers = {}
-    with average.instead():
-        for adapter in adapters:
-            for path, tensors in adapter.weights().items():
-                layer = layer_of(tensors, float(tensors.pop("alpha")))
-                assert layer is not None, "peft's layer has all of its tensors"
-                layers[kohya_name(adapter.part, path)] = layer
-    return _Trained(step.index, -(-step.index // epoch_steps), layers)
 
 
 def _reason(error: Exception) -> TrainingError:

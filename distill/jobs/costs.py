@@ -15,7 +15,7 @@ from distill.errors import OutputError
 from distill.events import Captioned, Event, Sampled
 from distill.options import Options
 from distill.output import atomic
-from distill.run import QUICK_STEPS
+from distill.saving import QUICK_STEPS
 from distill.training.loop import Step
 
 FILE = "costs.json"
