@@ -21,18 +21,19 @@ from distill.captions.backends import Desk
 from distill.captions.describing import describe
 from distill.captions.naming import checked_name, name_of, rare_trigger
 from distill.captions.portrait import SEVERAL, Description
-from distill.captions.tags import compose, subject_of, tidy, without_identity
-from distill.errors import CaptionError
+from distill.captions.tags import compose, subject_of, tidy, without_background, without_identity
+from distill.errors import CaptionError, PictureError
 from distill.events import Captioned, Event, Prepared
 from distill.host import Host
-from distill.image import quality
+from distill.image import masks, quality
 from distill.image.cuts import Cut, cuts_of
 from distill.image.loading import load
 from distill.options import CaptionOptions, Options, PictureOptions
 from distill.output.atomic import check_writable
 from distill.output.lora_file import unused_name
-from distill.plan import Plan
+from distill.plan import Plan, Shot
 from distill.run import Run
+from distill.training.fallbacks import runnable
 from distill.training.optimizers import read_arguments
 
 
@@ -47,12 +48,17 @@ def check(options: Options) -> None:
 def prepare(
     source: Path | bytes | Image.Image, options: PictureOptions, native_px: int, plan: Plan | None = None
 ) -> Prepared:
-    """Open, orient, judge and crop the picture; without a plan the whole of it only. Raises PictureError."""
+    """Open, orient, judge and crop the picture; without a plan the whole of it only, unmasked. Raises PictureError."""
     picture = load(source)
     resolution_px = options.resolution or native_px
     cuts = cuts_of(picture.image, plan or Plan(views=()), options, resolution_px)
-    notes = (*picture.notes, *quality.report(picture.image, resolution_px, options.crop))
-    return Prepared(picture, cuts[0].image, notes, cuts)
+    image = cuts[0].image
+    said: tuple[str, ...] = ()
+    if plan is not None:
+        picture = replace(picture, alpha=picture.alpha or plan.alpha)
+        cuts, said = masks.masked(cuts, picture, plan, options)
+    notes = (*picture.notes, *quality.report(picture.image, resolution_px, options.crop), *said)
+    return Prepared(picture, image, notes, cuts)
 
 
 def prepare_all(
@@ -60,10 +66,17 @@ def prepare_all(
 ) -> tuple[Prepared, tuple[Prepared, ...]]:
     """The picture with the cuts of all of them, then the further ones by themselves. Raises PictureError."""
     first = prepare(source, options, native_px, plan)
-    more = tuple(prepare(shot.source, options, native_px, shot.plan) for shot in plan.more)
+    more = tuple(_prepare_further(i, shot, options, native_px) for i, shot in enumerate(plan.more, start=2))
     cuts = (replace(cut, shot=i) for i, prepared in enumerate(more, start=1) for cut in prepared.cuts)
     notes = (f"Picture {i}: {note}" for i, prepared in enumerate(more, start=2) for note in prepared.notes)
     return replace(first, cuts=(*first.cuts, *cuts), notes=(*first.notes, *notes)), more
+
+
+def _prepare_further(number: int, shot: Shot, options: PictureOptions, native_px: int) -> Prepared:
+    try:
+        return prepare(shot.source, options, native_px, shot.plan)
+    except PictureError as error:
+        raise PictureError(f"Picture {number}: {error.message}", error.hint) from error
 
 
 def desk_of(host: Host, checkpoint: str, *, key: str = "") -> Desk:
@@ -102,8 +115,14 @@ def captions_of(
 ) -> tuple[tuple[str, ...], ...]:
     """The training tags of each training picture; `of_shots` are those of the pictures they are cut from."""
     class_word = subject_of(of_shots[0]).class_word  # it is one subject in all of them
-    given = [(*of_shots[cut.shot], *cut.words) if cut.tags is None else cut.tags for cut in cuts]
+    given = [_said_of(cut, of_shots[cut.shot]) for cut in cuts]
     return tuple(tuple(_composed(captioned.trigger, class_word, tidy(tags), options)) for tags in given)
+
+
+def _said_of(cut: Cut, tags: Sequence[str]) -> Sequence[str]:
+    """What the captions of a cut say, from those of its picture."""
+    said = (*tags, *cut.words) if cut.tags is None else cut.tags
+    return (*without_background(tidy(said)), *cut.ground) if cut.ground else said
 
 
 def _composed(trigger: str, class_word: str, tags: Sequence[str], options: CaptionOptions) -> list[str]:
@@ -131,14 +150,18 @@ def distill(
     with host.borrow() as models:
         if options.noise.prediction != "auto":
             models = replace(models, prediction_type=options.noise.prediction)
+        train, changed = runnable(options.train, models.device)
+        options = replace(options, train=train)
         prepared, more = prepare_all(source, options.picture, models.native_px, plan)
+        prepared = replace(prepared, notes=(*prepared.notes, *changed))
         yield prepared
         desk = desk_of(host, models.name)
         of_shots = [
             caption(shot.image, options.caption, desk, should_stop).tags if given is None else given
             for shot, given in zip((prepared, *more), (tags, *(shot.tags for shot in plan.more)))
         ]
-        captioned = finish_captions(of_shots[0], prepared.image, options, models.tokenizer)
+        of_whole = _said_of(prepared.cuts[0], of_shots[0])
+        captioned = finish_captions(of_whole, prepared.image, options, models.tokenizer)
         captioned = replace(captioned, of_cuts=captions_of(prepared.cuts, of_shots, captioned, options.caption))
         yield captioned
         name = unused_name(host.lora_dir, options.output.name or name_of(captioned.trigger))

@@ -32,6 +32,7 @@ class Plan:
 
     views: tuple[View, ...] | None = None  # None: as `PictureOptions.views` proposes
     mask: Image.Image | None = None  # L, of any size, over the whole upright picture: 255 is the subject
+    alpha: Image.Image | None = None  # likewise the picture's transparency, where a source without it is given
     repeats: int = 0  # of the whole picture; 0: as often as all of its views together
     more: tuple[Shot, ...] = ()
 

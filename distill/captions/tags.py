@@ -125,6 +125,11 @@ def without_identity(tags: Iterable[str]) -> list[str]:
     return [tag for tag in tags if group_of(tag) not in words.IDENTITY_GROUPS]
 
 
+def without_background(tags: Iterable[str]) -> list[str]:
+    """The tags less those that say where the subject is: it was put on a plain ground."""
+    return [tag for tag in tags if group_of(tag) != "background"]
+
+
 def compose(trigger: str, class_word: str, tags: Sequence[str]) -> list[str]:
     """The caption's tags: "trigger class" first, then the others. Raises CaptionError when there is nothing at all."""
     first = " ".join(f"{trigger} {class_word}".split())

@@ -8,7 +8,7 @@ from PIL import Image
 
 from distill.image import crops
 from distill.options import PictureOptions
-from distill.plan import Plan, View
+from distill.plan import WHOLE, Box, Plan, View
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Cut:
     tags: tuple[str, ...] | None = None  # its own captions in place of the picture's
     mask: Image.Image | None = None  # L, of the same size: what the loss counts there, 255 in full
     shot: int = 0  # of which of the pictures
+    box: Box = WHOLE  # of the picture that it was cut from, before it was brought into the training shape
+    ground: tuple[str, ...] = ()  # said in its captions in place of what they say of the picture's own background
 
 
 def cuts_of(image: Image.Image, plan: Plan, options: PictureOptions, resolution_px: int) -> tuple[Cut, ...]:
@@ -37,4 +39,4 @@ def _cut(image: Image.Image, view: View, options: PictureOptions, resolution_px:
     box = (left * image.width, upper * image.height, right * image.width, lower * image.height)
     part = image.crop(tuple(round(edge) for edge in box))  # type: ignore[arg-type]
     fitted = crops.fit(part, resolution_px, options.crop)
-    return Cut(view.name, fitted, view.repeats, view.words, view.tags)
+    return Cut(view.name, fitted, view.repeats, view.words, view.tags, box=view.box)

@@ -37,6 +37,7 @@ class Picture:
     image: Image.Image
     notes: tuple[str, ...]
     name: str
+    alpha: Image.Image | None = None  # L, of the same size, where a part is transparent; `image` is on grey there
 
 
 def load(source: Path | bytes | Image.Image) -> Picture:
@@ -47,13 +48,15 @@ def load(source: Path | bytes | Image.Image) -> Picture:
     notes: list[str] = []
     opened = source.copy() if isinstance(source, Image.Image) else _opened(sources.read(source))
     name = source.stem if isinstance(source, Path) else ""
-    image = _reduced(_decoded(opened, notes), notes)
+    rgb, transparency = _decoded(opened, notes)
+    image = _reduced(rgb, notes)
     if min(image.size) < MIN_SHORT_EDGE_PX:
         raise PictureError(
             f"The picture is only {image.width} x {image.height} px.",
             f"At least {MIN_SHORT_EDGE_PX} px on the shorter edge are needed; 512 px or more work well.",
         )
-    return Picture(image, tuple(notes), name)
+    alpha = transparency and transparency.resize(image.size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return Picture(image, tuple(notes), name, alpha)
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -83,8 +86,8 @@ def _opened_huge(data: bytes) -> Image.Image:
         ) from None
 
 
-def _decoded(image: Image.Image, notes: list[str]) -> Image.Image:
-    """RGB pixels, upright, alpha composited. Raises PictureError."""
+def _decoded(image: Image.Image, notes: list[str]) -> tuple[Image.Image, Image.Image | None]:
+    """RGB pixels, upright, alpha composited, and the alpha where there is some. Raises PictureError."""
     width, height = image.size
     is_baseline_jpeg = image.format in ("JPEG", "MPO") and not image.info.get("progressive")
     if width * height > (MAX_BASELINE_JPEG_PIXELS if is_baseline_jpeg else MAX_PIXELS):
@@ -126,8 +129,8 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
     return image
 
 
-def _rgb(image: Image.Image, notes: list[str]) -> Image.Image:
-    """Any of Pillow's modes as RGB."""
+def _rgb(image: Image.Image, notes: list[str]) -> tuple[Image.Image, Image.Image | None]:
+    """Any of Pillow's modes as RGB, with its alpha."""
     if image.mode.startswith(("I", "F")):
         image = _eight_bit(image)
         if not any("16 bits" in note for note in notes):
@@ -138,7 +141,7 @@ def _rgb(image: Image.Image, notes: list[str]) -> Image.Image:
         notes.append(said)
     if has_alpha:
         return _on_grey(image.convert("RGBA"), notes)
-    return _in_srgb(image, notes)
+    return _in_srgb(image, notes), None
 
 
 _SAID = {
@@ -164,7 +167,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.clip(levels / full * 255, 0, 255).round().astype(np.uint8))
 
 
-def _on_grey(image: Image.Image, notes: list[str]) -> Image.Image:
+def _on_grey(image: Image.Image, notes: list[str]) -> tuple[Image.Image, Image.Image | None]:
     alpha = image.getchannel("A")
     lowest, highest = alpha.getextrema()
     if highest == 0:
@@ -174,7 +177,7 @@ def _on_grey(image: Image.Image, notes: list[str]) -> Image.Image:
         notes.append(f"The transparent part ({share:.0%}) was put on neutral grey.")
     ground = Image.new("RGB", image.size, NEUTRAL_GREY)
     ground.paste(image, mask=alpha)
-    return ground
+    return ground, alpha if lowest < 255 else None  # type: ignore[operator]
 
 
 def _in_srgb(image: Image.Image, notes: list[str]) -> Image.Image:
