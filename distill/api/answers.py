@@ -12,6 +12,7 @@ from distill.host import Host
 from distill.jobs import Job
 from distill.options import each_option
 from distill.output.library import MadeLora
+from distill.plan_values import MAX_SHOTS, MAX_VIEWS
 
 _STATUS: dict[type[DistillError], int] = {
     JobError: 404,
@@ -87,6 +88,29 @@ def schema() -> list[dict[str, Any]]:
         }
         for group, f, kind in each_option()
     ]
+
+
+_REPEATS = "How often it comes in an epoch beside the others, 0 to 1000"
+_VIEW = {
+    "name": "Text, for example face",
+    "box": "[left, upper, right, lower] as shares of the upright picture, 0 to 1",
+    "words": 'What its captions say of the cut, after those of the picture: "close-up"; a text or a list',
+    "captions": "Its own in place of the picture's and words; a text or a list",
+    "repeats": _REPEATS,
+}
+TRAIN: dict[str, Any] = {
+    "picture": 'base64, "data:image/...;base64,..." or https://...',
+    "captions": '"a, b" or ["a", "b"]; left out: the captioner describes the picture',
+    "options": "{name: value}, as listed under options",
+    "views": {"list_of": _VIEW, "most": MAX_VIEWS, "left_out": "the option views proposes them; []: none"},
+    "mask": "A picture of any size over the whole upright picture, white where the subject is",
+    "repeats": f"{_REPEATS}; 0: as often as all of its views together",
+    "pictures": {
+        "list_of": {name: f"as {name} of the first" for name in ("picture", "captions", "views", "mask", "repeats")},
+        "most": MAX_SHOTS,
+    },
+}
+"""What POST /train takes."""
 
 
 def without_folders(text: str, host: Host) -> str:

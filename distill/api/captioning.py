@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 
 from distill.api.answers import UNUSABLE, Refusal, without_folders
 from distill.api.policy import Policy
-from distill.api.requests import options_of, picture_of, read_json, tags_of
+from distill.api.requests import options_of, picture_of, read_json
 from distill.captions.fetching.downloads import Progress
 from distill.errors import CaptionError
 from distill.image.loading import load
@@ -19,6 +19,7 @@ from distill.jobs import Jobs
 from distill.jobs.grounding import Grounding
 from distill.options import CaptionOptions
 from distill.pipeline import prepare
+from distill.plan_values import tags_of
 
 _SENTENCES = ("text", "error", "hint")
 

@@ -13,10 +13,12 @@ from starlette.requests import Request
 from distill.api.answers import UNUSABLE, Refusal
 from distill.api.policy import Policy
 from distill.captions.backends import NAMES
-from distill.captions.tags import parse, tidy
 from distill.errors import CaptionError, PictureError
 from distill.image.addresses import fetch
+from distill.image.loading import load
 from distill.options import Options
+from distill.plan import Plan, Shot
+from distill.plan_values import MAX_SHOTS, checked_keys, mask_of, repeats_of, tags_of, views_of
 
 _PICTURE_HINT = 'Send it as base64, as a "data:image/...;base64,..." address, or as an https:// address.'
 
@@ -75,15 +77,30 @@ def picture_of(value: Any, policy: Policy) -> bytes:
         ) from None
 
 
-def tags_of(value: Any) -> tuple[str, ...] | None:
-    """Tags from "a, b" or ["a", "b"]; None, when none are given, asks the captioner. Raises CaptionError."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return tuple(parse(value))
-    if isinstance(value, list) and all(isinstance(tag, str) for tag in value):
-        return tuple(tidy(value))
-    raise CaptionError("The captions are neither a text nor a list of texts.", 'Send "a, b" or ["a", "b"].')
+def plan_of(body: Mapping[str, Any], policy: Policy) -> Plan:
+    """What belongs to the picture beside its captions: views, mask, repeats, pictures. Raises DistillError, Refusal."""
+    pictures = body.get("pictures")
+    if not isinstance(pictures, list | None):
+        raise Refusal(UNUSABLE, "The pictures are not a list.", 'Send [{"picture": ..., "captions": ...}, ...].')
+    if len(pictures or ()) > MAX_SHOTS:
+        raise Refusal(UNUSABLE, f"There are {len(pictures or ())} further pictures.", f"{MAX_SHOTS} are the most.")
+    mask = body.get("mask")
+    return Plan(
+        views=views_of(body.get("views")),
+        mask=None if mask is None else mask_of(picture_of(mask, policy)),
+        repeats=repeats_of("The picture", body.get("repeats", 0)),
+        more=tuple(_shot(f"Picture {n}", value, policy) for n, value in enumerate(pictures or (), start=2)),
+    )
+
+
+def _shot(which: str, value: Any, policy: Policy) -> Shot:
+    checked_keys(which, value, SHOT_KEYS)
+    source = load(picture_of(value.get("picture"), policy)).image
+    own = {key: part for key, part in value.items() if key in ("views", "mask", "repeats")}
+    return Shot(source=source, tags=tags_of(value.get("captions")), plan=plan_of(own, policy))
+
+
+SHOT_KEYS = ("picture", "captions", "views", "mask", "repeats")
 
 
 def options_of(value: Any, policy: Policy) -> Options:

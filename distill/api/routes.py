@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 import distill
 from distill.api.answers import (
+    TRAIN,
     Refusal,
     error_json,
     job_json,
@@ -25,11 +26,12 @@ from distill.api.answers import (
 )
 from distill.api.captioning import CaptioningApi
 from distill.api.policy import Policy
-from distill.api.requests import options_of, picture_of, read_json, tags_of
+from distill.api.requests import options_of, picture_of, plan_of, read_json
 from distill.errors import DistillError
 from distill.image.loading import load
 from distill.jobs import Jobs, Order
 from distill.output import library
+from distill.plan_values import tags_of
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -112,7 +114,7 @@ class _Api:
 
     async def schema(self, request: Request) -> Any:
         """Every option with its label, help, range and default"""
-        return {"version": distill.__version__, "options": schema()}
+        return {"version": distill.__version__, "options": schema(), "train": TRAIN}
 
     async def status(self, request: Request) -> Any:
         """The host, its checkpoint and the job at work"""
@@ -127,14 +129,15 @@ class _Api:
         }
 
     async def train(self, request: Request) -> Any:
-        """Queue a training: {picture, captions, options}"""
-        body = await read_json(request, self._policy, ("picture", "captions", "options"))
+        """Queue a training: {picture, captions, options, views, mask, repeats, pictures}"""
+        body = await read_json(request, self._policy, tuple(TRAIN))
         return JSONResponse(await run_in_threadpool(self._train, body), 202)
 
     def _train(self, body: dict[str, Any]) -> dict[str, Any]:
         options, tags = options_of(body.get("options"), self._policy), tags_of(body.get("captions"))
         picture = load(picture_of(body.get("picture"), self._policy))
-        order = Order(picture=picture.image, tags=tags, options=options, notes=picture.notes)
+        plan = plan_of(body, self._policy)
+        order = Order(picture=picture.image, tags=tags, options=options, notes=picture.notes, plan=plan)
         return job_json(self._jobs.submit(order), self._host)
 
     async def progress(self, request: Request) -> Any:

@@ -17,17 +17,16 @@ from PIL import Image
 from distill.captions.portrait import Description
 from distill.errors import CheckpointError, JobError, OutputError
 from distill.host import Host
-from distill.image.loading import load
 from distill.jobs import costs
 from distill.jobs.captioners import Captioners
 from distill.jobs.captioning import Captioning
 from distill.jobs.grounding import Words
 from distill.jobs.job import Job, Order
 from distill.jobs.journal import KEPT, Journal
+from distill.jobs.ordering import check_order
 from distill.jobs.running import Ticket, discarded, free_memory
 from distill.options import CaptionOptions, Options
 from distill.output.atomic import check_writable
-from distill.pipeline import check
 
 IDLE_S = 60.0  # how long the thread waits for the next job before it ends
 
@@ -54,8 +53,7 @@ class Jobs:
         loaded = self.host.loaded()
         if loaded.problem:
             raise CheckpointError(loaded.problem)
-        check(order.options)
-        load(order.picture)
+        check_order(order, self.host, loaded.name)
         check_writable(self.host.lora_dir)
         job = Job(
             id=f"distill-{secrets.token_hex(6)}",
@@ -130,6 +128,12 @@ class Jobs:
     def picture(self, job_id: str) -> Path | None:
         """The picture that was given, as PNG; None when it is not kept."""
         return self._journal.picture(job_id)
+
+    def order(self, job_id: str) -> Order | None:
+        """What was ordered, as long as it is at work in this process."""
+        with self._changed:
+            ticket = self._tickets.get(job_id)
+            return ticket.order if ticket else None
 
     def cut_off(self) -> tuple[Job, ...]:
         """Jobs whose process died before they ended and that were not dismissed yet, newest first."""

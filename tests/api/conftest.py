@@ -22,13 +22,14 @@ JSON = {"content-type": "application/json"}
 LONG = {**QUICK, "repeats": 500, "sample_every": 0, "preview": False}
 
 
-def png():
+def png(image):
     out = io.BytesIO()
-    Image.radial_gradient("L").resize((96, 128)).convert("RGB").save(out, "PNG")
-    return out.getvalue()
+    image.save(out, "PNG")
+    return base64.b64encode(out.getvalue()).decode()
 
 
-PICTURE = base64.b64encode(png()).decode()
+PICTURE = png(Image.radial_gradient("L").resize((96, 128)).convert("RGB"))
+BLACK = png(Image.new("L", (64, 64)))
 
 
 @contextmanager

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from distill.options import each_option
-from tests.api.conftest import LONG, PICTURE, QUICK, refused
+from distill.plan import Plan, View
+from tests.api.conftest import LONG, PICTURE, QUICK, png, refused
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,36 @@ def test_status_schema_and_progress(client, trained):
     rank = next(option for option in options if option["name"] == "network_dim")
     assert (rank["type"], rank["default"], rank["ge"], rank["le"]) == ("integer", 16, 1, 320)
     assert client.get("/distill/v1/progress").json() == {"job": None}
+
+
+def test_views_mask_and_further_pictures_arrive(client, jobs):
+    mask = Image.new("L", (48, 64))
+    mask.paste(255, (0, 0, 24, 64))
+    face = {"name": "face", "box": [0.25, 0, 1, 0.5], "words": "close-up", "repeats": 3}
+    body = {
+        "picture": PICTURE,
+        "captions": "woman",
+        "options": LONG,
+        "views": [face, {"box": [0, 0.5, 1, 1], "captions": ["legs", "boots"]}],
+        "mask": f"data:image/png;base64,{png(mask)}",
+        "repeats": 2,
+        "pictures": [{"picture": PICTURE, "captions": "woman, hat", "repeats": 4, "views": []}],
+    }
+    job = client.post("/distill/v1/train", json=body).json()
+    try:
+        plan = jobs.order(job["id"]).plan
+    finally:
+        client.post(f"/distill/v1/jobs/{job['id']}/discard")
+        jobs.wait(job["id"], 60)
+    assert plan.views == (
+        View(name="face", box=(0.25, 0, 1, 0.5), words=("close-up",), repeats=3),
+        View(name="view 2", box=(0, 0.5, 1, 1), tags=("legs", "boots")),
+    )
+    assert plan.mask.tobytes() == mask.tobytes()
+    assert (plan.repeats, plan.more[0].source.size, plan.more[0].tags) == (2, (96, 128), ("woman", "hat"))
+    assert plan.more[0].plan == Plan(views=(), repeats=4)
+    assert jobs.order(job["id"]) is None  # of a job that has ended
+    assert set(client.get("/distill/v1/schema").json()["train"]) == set(body)
 
 
 def test_captions_are_proposed(client):

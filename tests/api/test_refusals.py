@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from distill.api import Policy
-from tests.api.conftest import JSON, PICTURE, QUICK, refused, serving
+from tests.api.conftest import BLACK, JSON, PICTURE, QUICK, refused, serving
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,27 @@ from tests.api.conftest import JSON, PICTURE, QUICK, refused, serving
         ({"options": {"captioner": "/etc"}}, "no captioner"),
         ({"options": {"captioner": "pocket+/etc"}}, "no captioner"),
         ({"image": PICTURE}, "Unknown: image"),
+        ({"views": {}}, "not a list"),
+        ({"views": [{"box": [0, 0, 1, 1]}] * 17}, "17 views"),
+        ({"views": [[0, 0, 1, 1]]}, "View 1 is not an object"),
+        ({"views": [{"name": "face"}]}, "View 1 has no box"),
+        ({"views": [{"box": [0, 0, 1, 1], "path": "/etc"}]}, "unknown parts: path"),
+        ({"views": [{"box": [0, 0, 1, "1"]}]}, "something else than numbers"),
+        ({"views": [{"box": [0, 0, 1, 1.1]}]}, "not inside the picture"),
+        ({"views": [{"box": [0.5, 0, 0.5, 1]}]}, "no size"),
+        ({"views": [{"box": [0, 0, 0.2, 0.2]}]}, "19 x 26 px"),
+        ({"views": [{"box": [0, 0, 1, 1], "repeats": 1.5}]}, "repeats of 1.5"),
+        ({"views": [{"box": [0, 0, 1, 1], "captions": 3}]}, "neither a text nor a list"),
+        ({"mask": "/etc/hostname"}, "paths of the server are not read"),
+        ({"mask": base64.b64encode(b"no picture").decode()}, "not a picture"),
+        ({"mask": BLACK}, "black all over"),
+        ({"repeats": -1}, "repeats of -1"),
+        ({"pictures": PICTURE}, "not a list"),
+        ({"pictures": [{}] * 8}, "8 further pictures"),
+        ({"pictures": [{"picture": PICTURE, "options": {}}]}, "Picture 2 has unknown parts: options"),
+        ({"pictures": [{"picture": "http://127.0.0.1:1/x.png"}]}, "own network"),
+        ({"pictures": [{"picture": PICTURE, "captions": "a", "views": [{}]}]}, "no box"),
+        ({"pictures": [{"picture": PICTURE}]}, "no captions and there is no captioner"),
     ],
 )
 def test_what_can_not_be_used_is_said(client, jobs, change, said):
