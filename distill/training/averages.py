@@ -14,23 +14,23 @@ class Average:
     """A running mean of the weights (EMA), which is what is saved; young ones forget their start sooner."""
 
     def __init__(self, adapters: Sequence[Adapter], decay: float) -> None:
-        self._decay, self._count = decay, 0
+        self._decay, self.count = decay, 0
         self._weights = [p for adapter in adapters for p in adapter.parameters()]
-        self._means = [w.detach().clone() for w in self._weights] if decay else []
+        self.means = [w.detach().clone() for w in self._weights] if decay else []
 
     def update(self) -> None:
         """After a step."""
-        self._count += 1
-        decay = min(self._decay, (1 + self._count) / (10 + self._count))
-        for mean, weight in zip(self._means, self._weights):
+        self.count += 1
+        decay = min(self._decay, (1 + self.count) / (10 + self.count))
+        for mean, weight in zip(self.means, self._weights):
             mean.lerp_(weight.detach(), 1 - decay)
 
     @contextmanager
     def instead(self) -> Iterator[None]:
         """The layers have the mean for the length of a with block."""
-        kept = [w.detach().clone() for w in self._weights] if self._means else []
+        kept = [w.detach().clone() for w in self._weights] if self.means else []
         try:
-            for mean, weight in zip(self._means, self._weights):
+            for mean, weight in zip(self.means, self._weights):
                 weight.data.copy_(mean)
             yield
         finally:
