@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
@@ -9,6 +12,8 @@ from distill.image.crops import fit_size, kept_share
 
 BLUR_LIMIT = 0.62
 BLOCK_LIMIT = 1.4
+NOISE_LIMIT = 8 / 255  # clean photographs have under 3, close-ups of gravel 4, Gaussian noise of 20 a channel 12
+NOISE_BLOCK_PX = 16
 DARK_LIMIT, BRIGHT_LIMIT = 0.16, 0.92
 CONTRAST_LIMIT = 0.03
 KEPT_LIMIT = 0.8
@@ -26,9 +31,19 @@ def report(image: Image.Image, target_px: int, crop: str = "square") -> tuple[st
         _contrast_note(grey),
         _blur_note(image, target_px),
         _block_note(grey),
+        _noise_note(image, target_px),
         _crop_note(image, target_px, crop),
     ]
     return tuple(note for note in notes if note)
+
+
+def report_view(cut: Image.Image, target_px: int, crop: str, said: Sequence[str]) -> tuple[str, ...]:
+    """Notes on a native cut of a picture, without those of a kind that was said of the whole already."""
+    grey: Grey = np.asarray(cut.convert("L"), dtype=np.float64) / 255
+    notes = [_size_note(cut, target_px), _blur_note(cut, target_px), _block_note(grey)]
+    notes += [_noise_note(cut, target_px), _crop_note(cut, target_px, crop)]
+    known = {note.split()[0] for note in said}
+    return tuple(note for note in notes if note and note.split()[0] not in known)
 
 
 def _size_note(image: Image.Image, target_px: int) -> str:
@@ -56,13 +71,18 @@ def _contrast_note(grey: Grey) -> str:
 
 
 def _blur_note(image: Image.Image, target_px: int) -> str:
-    scale = min(1.0, target_px / min(image.size))  # sharpness that training can't see does not count
-    size = (max(16, round(image.width * scale)), max(16, round(image.height * scale)))
-    small = image.convert("L").resize(size, Image.Resampling.LANCZOS)
-    measured = blur(np.asarray(small, dtype=np.float64) / 255)
+    measured = blur(_as_trained(image, target_px))
     if measured < BLUR_LIMIT:
         return ""
     return f"Blurred ({measured:.2f} of 1, sharp is under {BLUR_LIMIT}): the LoRA will learn the blur too."
+
+
+def _as_trained(image: Image.Image, target_px: int) -> Grey:
+    """Grey, and not larger than training sees it: sharpness or noise that it can't see does not count."""
+    scale = min(1.0, target_px / min(image.size))
+    size = (max(16, round(image.width * scale)), max(16, round(image.height * scale)))
+    small: Grey = np.asarray(image.convert("L").resize(size, Image.Resampling.LANCZOS), dtype=np.float64) / 255
+    return small
 
 
 def _block_note(grey: Grey) -> str:
@@ -70,6 +90,14 @@ def _block_note(grey: Grey) -> str:
     if measured < BLOCK_LIMIT:
         return ""
     return f"Strongly compressed (8 px blocks stand out {measured:.1f} times): take the original if you have it."
+
+
+def _noise_note(image: Image.Image, target_px: int) -> str:
+    measured = noise(_as_trained(image, target_px))
+    if measured < NOISE_LIMIT:
+        return ""
+    levels = f"about {255 * measured:.0f} of 255 levels, clean is under {255 * NOISE_LIMIT:.0f}"
+    return f"Noisy ({levels}): the LoRA will learn the grain too."
 
 
 def _crop_note(image: Image.Image, target_px: int, crop: str) -> str:
@@ -101,6 +129,16 @@ def _box_blurred(grey: Grey, axis: int, width: int = 9) -> Grey:
     ahead, behind = np.split(sums, [width], axis=axis)[1], np.split(sums, [sums.shape[axis] - width], axis=axis)[0]
     mean: Grey = (ahead - behind) / width
     return mean
+
+
+def noise(grey: Grey) -> float:
+    """Standard deviation of the noise (Immerkaer 1996), of the quietest quarter: elsewhere texture would count."""
+    a = grey[:-2] - 2 * grey[1:-1] + grey[2:]
+    steps = np.abs(a[:, :-2] - 2 * a[:, 1:-1] + a[:, 2:])  # 0 for anything that is flat or a straight edge
+    edge = min(NOISE_BLOCK_PX, *steps.shape)
+    rows, columns = steps.shape[0] // edge, steps.shape[1] // edge
+    blocks = steps[: rows * edge, : columns * edge].reshape(rows, edge, columns, edge).mean((1, 3))
+    return float(np.quantile(blocks, 0.25)) * math.sqrt(math.pi / 2) / 6
 
 
 def blockiness(grey: Grey) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from distill.image.quality import blockiness, blur, report
+from distill.image.quality import blockiness, blur, noise, report, report_view
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,8 @@ def good() -> Image.Image:
     levels = np.zeros((256, 256, 3))
     for cells in (4, 8, 16, 32, 64, 128, 256):
         layer = rng.uniform(0, 255, (cells, cells, 3)).astype(np.uint8)
-        levels += np.asarray(Image.fromarray(layer).resize((256, 256), Image.Resampling.BICUBIC), dtype=float)
+        large = np.asarray(Image.fromarray(layer).resize((256, 256), Image.Resampling.BICUBIC), dtype=float)
+        levels += (large - 128) * (0.5 if cells == 256 else 1) + 128  # as strong as the others it would be noise
     return Image.fromarray(((levels / 7 - 128) * 2 + 128).clip(0, 255).astype(np.uint8))
 
 
@@ -86,6 +87,35 @@ def test_what_the_crop_loses(good: Image.Image) -> None:
 def test_a_real_photograph_gets_no_note() -> None:
     data = pytest.importorskip("skimage.data")
     assert report(Image.fromarray(data.astronaut()), 512) == ()
+    assert report(Image.fromarray(data.coffee()), 400, "aspect") == ()
+
+
+def with_noise(image: Image.Image, sigma: float) -> Image.Image:
+    rng = np.random.default_rng(0)
+    levels = np.asarray(image, dtype=float) + rng.normal(0, sigma, (image.height, image.width, 1))
+    return Image.fromarray(levels.clip(0, 255).astype(np.uint8))
+
+
+def test_noise_is_measured_in_levels() -> None:
+    flat = Image.radial_gradient("L").resize((320, 256)).convert("RGB")
+    for sigma in (0, 5, 20):
+        assert 255 * noise(grey(with_noise(flat, sigma))) == pytest.approx(sigma, rel=0.1, abs=1)
+
+
+def test_noisy() -> None:
+    data = pytest.importorskip("skimage.data")
+    grainy = with_noise(Image.fromarray(data.astronaut()), 20)
+    (note,) = report(grainy, 512)
+    assert note.startswith("Noisy (about 17 of 255 levels, clean is under 8)")  # its black suit can't go below 0
+    assert report(grainy, 128) == ()  # at 128 px it is averaged away
+
+
+def test_a_view_repeats_nothing_that_was_said_of_the_whole(good: Image.Image) -> None:
+    soft = good.filter(ImageFilter.GaussianBlur(4))
+    cut = soft.crop((0, 0, 128, 256))
+    notes = report_view(cut, 256, "square", ())
+    assert [note.split()[0] for note in notes] == ["Small:", "Blurred", "The"]
+    assert report_view(cut, 256, "square", report(soft, 256)) == (notes[0], notes[2])
 
 
 @pytest.mark.parametrize("size", [(32, 32), (32, 400), (9000, 40)])
