@@ -30,19 +30,19 @@ class Orders:
 
     def __init__(self, generator: torch.Generator) -> None:
         self._generator = generator
-        self._coming: list[list[int]] = []
+        self.coming: list[list[int]] = []
         self.given: list[list[int]] = []
 
     def __call__(self, count: int) -> list[int]:
         """The numbers below `count` in another order."""
         order: list[int]
-        order = self._coming.pop(0) if self._coming else torch.randperm(count, generator=self._generator).tolist()
+        order = self.coming.pop(0) if self.coming else torch.randperm(count, generator=self._generator).tolist()
         self.given.append(order)
         return order
 
     def replay(self, given: Sequence[Sequence[int]]) -> None:
         """Before the first call: give these first."""
-        self._coming = [list(order) for order in given]
+        self.coming = [list(order) for order in given]
 
 
 class Course:
@@ -61,12 +61,16 @@ class Course:
         self.average = Average(adapters, options.train.ema_decay)
         self._weights = [parameter for adapter in adapters for parameter in adapter.parameters()]
 
+    def taken(self, batches: int) -> None:
+        """One more step was taken, of so many batches."""
+        self.step, self.drawn = self.step + 1, self.drawn + batches
+
     def state(self) -> State:
         """As it is now. Raises TrainingError where an optimizer holds what can't be written down."""
         tensors: dict[str, torch.Tensor] = {}
         values = {
             "drawn": self.drawn,
-            "orders": self.orders.given,
+            "orders": [*self.orders.given, *self.orders.coming],
             "optimizer": _packed(self.optimizer.state_dict(), "optimizer", tensors),
             "schedule": {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"},
             "scaler": self.scaler.state_dict(),
