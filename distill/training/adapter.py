@@ -108,6 +108,19 @@ def weighted(adapters: Sequence[Adapter], weight: float) -> Iterator[None]:
             tensor.data.copy_(kept)
 
 
+@contextmanager
+def switched_off(adapters: Sequence[Adapter]) -> Iterator[None]:
+    """The layers answer as if there were no LoRA, to the bit, for the length of a with block."""
+    layers = [layer for adapter in adapters for layer in adapter.layers.values()]
+    try:
+        for layer in layers:
+            layer.enable_adapters(False)
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
+
+
 def _inject(
     module: nn.Module, part: str, form: str, targets: dict[str, Target], options: NetworkOptions
 ) -> dict[str, Any]:

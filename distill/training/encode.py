@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from PIL import Image
 from distill.conditioning import hidden_states, tokenize
 from distill.host import Models
 from distill.options import CaptionOptions, TrainOptions
+from distill.training.state import Orders
 
 # More orders of the tags than this teach nothing new and only cost memory.
 MOST_VARIANTS = 32
@@ -23,7 +25,7 @@ MOST_VARIANTS = 32
 class Source:
     """One picture to encode, with its caption in one or several orders."""
 
-    image: Image.Image
+    image: Image.Image | torch.Tensor  # (1, 4, h, w) where its latents are known already
     captions: Sequence[str]
     repeats: int = 1
     weight: float = 1.0  # of its loss
@@ -61,20 +63,41 @@ class DataSet:
     encoder_hidden_states: torch.Tensor | None  # (V, 75 n + 2, C); None while the text encoder itself is trained
     blank: int = 0  # the row of the empty caption
     caption_dropout: float = 0.0
+    class_items: tuple[Item, ...] = ()  # class pictures, each `repeats` times in an epoch
+    class_rows: torch.Tensor | None = None  # (V,) for each row the one without the trigger; None without a teacher
 
     def epoch_steps(self, options: TrainOptions) -> int:
-        """Steps in one epoch."""
-        if options.repeats_of == "epoch":
-            return options.repeats
-        return -(-options.repeats * sum(item.repeats for item in self.items) // options.batch_size)
+        """Steps in one epoch, those of class pictures among them."""
+        draws = self._own_draws(options) + sum(item.repeats for item in self.class_items)
+        return draws if options.repeats_of == "epoch" else -(-draws // options.batch_size)
 
-    def draws(self, count: int, generator: torch.Generator) -> Iterator[Draw]:
-        """Batches of `count` draws without end, each of one item; in each epoch every item comes `repeats` times."""
+    def draws(
+        self, options: TrainOptions, generator: torch.Generator, orders: Orders | None = None, drawn: int = 0
+    ) -> Iterator[Draw]:
+        """Batches without end, each of one item; those that come after the first `drawn`."""
+        orders = orders or Orders(generator)
+        items = self._mixed(options, orders) if self.class_items else self._own(orders)
+        for item in islice(items, drawn, None):
+            yield self._draw(item, options.batch_size, generator)
+
+    def _own_draws(self, options: TrainOptions) -> int:
+        return own_draws([item.repeats for item in self.items], options)
+
+    def _own(self, orders: Orders) -> Iterator[Item]:
+        """The subject's pictures without end; in each round every item comes `repeats` times."""
         places = [i for i, item in enumerate(self.items) for _ in range(item.repeats)]
         while True:
-            order = torch.randperm(len(places), generator=generator).tolist() if len(self.items) > 1 else [0]
+            order = orders(len(places)) if len(self.items) > 1 else [0]
             for place in order:
-                yield self._draw(self.items[places[place]], count, generator)
+                yield self.items[places[place]]
+
+    def _mixed(self, options: TrainOptions, orders: Orders) -> Iterator[Item]:
+        """Epoch after epoch, the subject's pictures and those of the class shuffled together (kohya)."""
+        own, of_class = self._own(orders), [item for item in self.class_items for _ in range(item.repeats)]
+        count = len(of_class) + self._own_draws(options)
+        while True:
+            for place in orders(count):
+                yield of_class[place] if place < len(of_class) else next(own)
 
     def _draw(self, item: Item, count: int, generator: torch.Generator) -> Draw:
         index = torch.randint(len(item.mean), (count,), generator=generator)
@@ -84,6 +107,11 @@ class DataSet:
             rows[torch.rand(count, generator=generator) < self.caption_dropout] = self.blank
         mask = None if item.mask is None else item.mask[index]
         return Draw(item.mean[index] + item.std[index] * noise, rows, item.weight, mask)
+
+
+def own_draws(repeats: Sequence[int], options: TrainOptions) -> int:
+    """How often the subject's pictures are drawn in an epoch; `repeats` are theirs among each other."""
+    return options.repeats * (1 if options.repeats_of == "epoch" else sum(repeats))
 
 
 @torch.no_grad()
@@ -119,26 +147,46 @@ def caption_variants(
 
 @torch.no_grad()
 def encode(
-    models: Models, sources: Sequence[Source], options: CaptionOptions, *, flip: bool, train_text_encoder: bool
+    models: Models,
+    sources: Sequence[Source],
+    options: CaptionOptions,
+    *,
+    flip: bool,
+    train_text_encoder: bool,
+    class_sources: Sequence[Source] = (),
+    without_trigger: Callable[[str], str] | None = None,
 ) -> DataSet:
-    """Everything the loop needs, on the models' device."""
-    captions = [caption for source in sources for caption in source.captions]
+    """Everything the loop needs, on the models' device; `without_trigger` is given where a teacher is to ask so."""
+    captions = [caption for source in (*sources, *class_sources) for caption in source.captions]
     blank = len(captions)
-    if options.caption_dropout:
+    if options.caption_dropout or without_trigger:
         captions.append("")
+    class_rows = None
+    if without_trigger:
+        captions, class_rows = _with_class_rows(captions, without_trigger)
     input_ids = tokenize(models.tokenizer, captions, options.max_token_length).to(models.device)
     states = None
     if not train_text_encoder:
         skip = options.clip_skip
         states = torch.cat([hidden_states(models.text_encoder, ids[None], skip).float() for ids in input_ids])
     items, first = [], 0
-    for source in sources:
+    for source in (*sources, *class_sources):
         items.append(_item(models, source, range(first, first + len(source.captions)), flip))
         first += len(source.captions)
-    return DataSet(tuple(items), input_ids, states, blank, options.caption_dropout)
+    own, of_class = tuple(items[: len(sources)]), tuple(items[len(sources) :])
+    return DataSet(own, input_ids, states, blank, options.caption_dropout, of_class, class_rows)
+
+
+def _with_class_rows(captions: list[str], without_trigger: Callable[[str], str]) -> tuple[list[str], torch.Tensor]:
+    bare = [without_trigger(caption) for caption in captions]
+    places = {caption: len(captions) + i for i, caption in enumerate(dict.fromkeys(bare))}
+    return [*captions, *places], torch.tensor([places[caption] for caption in bare])
 
 
 def _item(models: Models, source: Source, rows: range, flip: bool) -> Item:
+    if isinstance(source.image, torch.Tensor):
+        mean = source.image.to(models.device, torch.float32)
+        return Item(mean, torch.zeros_like(mean), rows, source.repeats, source.weight)
     mean, std = encode_picture(models, source.image, flip=flip)
     mask = None
     if source.mask is not None:

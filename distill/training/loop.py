@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
@@ -14,12 +16,13 @@ from distill.conditioning import hidden_states
 from distill.errors import TrainingError
 from distill.host import Models
 from distill.options import Options
-from distill.training import optimizers
 from distill.training.adapter import Adapter
 from distill.training.averages import limit_norms
 from distill.training.dropout import Dropout
 from distill.training.encode import DataSet
 from distill.training.noise import diffuse, draw_noise, draw_timesteps, loss_weights, perturbed, target_of
+from distill.training.prior import teacher_losses
+from distill.training.state import Course
 
 
 @dataclass(frozen=True)
@@ -39,21 +42,21 @@ def train(
     options: Options,
     *,
     generator: torch.Generator,
+    course: Course | None = None,
 ) -> Iterator[Step]:
-    """Yield each step after it was taken; the LoRA weights are in `adapters`.
+    """Yield each step after it was taken; the LoRA weights are in `adapters`. A `course` goes on from where it is.
 
     Raises TrainingError at the first loss or gradient that is not finite, before the weights are touched.
     """
-    recipe, clip_skip = options.train, options.caption.clip_skip
+    recipe = options.train
     total = data.epoch_steps(recipe) * recipe.epochs
-    optimizer = optimizers.make(adapters, recipe)
-    schedule = optimizers.schedule(optimizer, recipe, total)
-    scaler = _grad_scaler(models)
+    course = course or Course(models, adapters, options, total, generator)
+    optimizer, schedule, scaler = course.optimizer, course.schedule, course.scaler
     alphas_cumprod = models.alphas_cumprod.to(models.device)
-    draws = data.draws(recipe.batch_size, generator)
+    draws = data.draws(recipe, generator, course.orders, course.drawn)
     dropout = Dropout(options.network)
     with _training_mode(models, recipe.gradient_checkpointing), dropout.on(adapters):
-        for index in range(1, total + 1):
+        for index in range(course.step + 1, total + 1):
             loss_sum = 0.0
             for _ in range(recipe.gradient_accumulation):
                 # 1. draw latents, captions, noise and timesteps, all from the one generator on the CPU
@@ -66,15 +69,14 @@ def train(
                 noisy_latents = diffuse(latents, perturbed(noise, options.noise, generator), timesteps, alphas_cumprod)
                 target = target_of(latents, noise, timesteps, alphas_cumprod, models.prediction_type)
                 # 3. predict, weigh
-                with torch.autocast(models.device.type, models.dtype, enabled=models.dtype != torch.float32):
-                    states = _conditioning(models, data, drawn.rows, clip_skip)  # (B, 77, C)
-                    noise_pred = models.unet(noisy_latents, timesteps, states).sample
-                errors = F.mse_loss(noise_pred.float(), target, reduction="none")  # (B, 4, h, w)
+                predict = partial(_predict, models, data, options.caption.clip_skip, noisy_latents, timesteps)
+                errors = F.mse_loss(predict(drawn.rows), target, reduction="none")  # (B, 4, h, w)
                 errors = errors if drawn.mask is None else errors * drawn.mask
                 weights = loss_weights(timesteps, alphas_cumprod, options.noise, models.prediction_type)
                 loss = (errors.mean((1, 2, 3)) * weights * drawn.weight).mean()
-                scaler.scale(loss / recipe.gradient_accumulation).backward()  # type: ignore[no-untyped-call]
-                loss_sum += loss.item()
+                for part in chain([loss], teacher_losses(predict, data, drawn.rows, adapters, options.regularization)):
+                    scaler.scale(part / recipe.gradient_accumulation).backward()  # type: ignore[no-untyped-call]
+                    loss_sum += part.item()
             # 4. step
             mean_loss = loss_sum / recipe.gradient_accumulation
             _check_finite(mean_loss, index)
@@ -87,20 +89,26 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             if options.network.scale_weight_norms:
                 limit_norms(adapters, options.network.scale_weight_norms)
+            course.taken(recipe.gradient_accumulation)
             yield Step(index, total, mean_loss, lr)
 
 
-def _grad_scaler(models: Models) -> torch.amp.GradScaler:
-    enabled = models.dtype == torch.float16
-    if not hasattr(torch.amp, "GradScaler"):  # torch before 2.3, as in A1111
-        return torch.cuda.amp.GradScaler(enabled=enabled)
-    return torch.amp.GradScaler(models.device.type, enabled=enabled)
-
-
-def _conditioning(models: Models, data: DataSet, captions: torch.Tensor, clip_skip: int) -> torch.Tensor:
-    if data.encoder_hidden_states is not None:
-        return data.encoder_hidden_states[captions]
-    return hidden_states(models.text_encoder, data.input_ids[captions], clip_skip)
+def _predict(
+    models: Models,
+    data: DataSet,
+    clip_skip: int,
+    noisy_latents: torch.Tensor,
+    timesteps: torch.Tensor,
+    rows: torch.Tensor,
+) -> torch.Tensor:
+    """The UNet's answer (B, 4, h, w) in float32, given the captions in `rows` (B,)."""
+    with torch.autocast(models.device.type, models.dtype, enabled=models.dtype != torch.float32):
+        if data.encoder_hidden_states is not None:
+            states = data.encoder_hidden_states[rows]  # (B, 77, C)
+        else:
+            states = hidden_states(models.text_encoder, data.input_ids[rows], clip_skip)
+        answer: torch.Tensor = models.unet(noisy_latents, timesteps, states).sample
+    return answer.float()
 
 
 def _check_finite(value: float, index: int) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from distill.options import CaptionOptions, NetworkOptions, Options
+from distill.options import CaptionOptions, NetworkOptions, Options, TrainOptions
 from distill.training.adapter import attached
 from distill.training.averages import Average, limit_norms
 from distill.training.dropout import Dropout
@@ -120,14 +120,14 @@ def test_a_mask_takes_its_part_out_of_the_loss(models):
 def test_captions_are_left_out_by_chance(models):
     options = CaptionOptions(caption_dropout=0.5)
     data = encode(models, [Source(picture(), ["a woman"])], options, flip=False, train_text_encoder=False)
-    drawn = next(data.draws(400, torch.Generator().manual_seed(0))).rows
-    assert 150 < int((drawn == data.blank).sum()) < 250
+    drawn = next(data.draws(TrainOptions(batch_size=64), torch.Generator().manual_seed(0))).rows
+    assert 20 < int((drawn == data.blank).sum()) < 44
 
 
 def test_pictures_come_as_often_as_their_repeats_say(models):
     sources = [Source(picture(), ["a woman"], repeats=3), Source(picture(), ["b"], repeats=1, weight=0.5)]
     data = encode(models, sources, CaptionOptions(), flip=False, train_text_encoder=False)
-    draws = data.draws(1, torch.Generator().manual_seed(0))
+    draws = data.draws(TrainOptions(), torch.Generator().manual_seed(0))
     weights = [next(draws).weight for _ in range(8)]
     assert sorted(weights[:4]) == sorted(weights[4:]) == [0.5, 1, 1, 1]
 

@@ -97,7 +97,7 @@ def test_flip_draws_both_ways(models):
     data = encode(models, [source], CaptionOptions(), flip=True, train_text_encoder=False)
     mean = data.items[0].mean
     assert mean.shape == (2, 4, 8, 8)
-    drawn = next(data.draws(64, torch.Generator().manual_seed(0))).latents
+    drawn = next(data.draws(TrainOptions(batch_size=64), torch.Generator().manual_seed(0))).latents
     nearest = ((drawn[:, None] - mean[None]) ** 2).flatten(2).sum(2).argmin(1)
     assert 16 < nearest.sum() < 48
 
