@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from distill.options import Options
+from distill import recipe
 
 
 @dataclass(frozen=True)
@@ -24,24 +24,9 @@ class Goal:
     values: Mapping[str, Any]
 
 
-_NAMES = (
-    "repeats",
-    "epochs",
-    "network_dim",
-    "network_alpha",
-    "unet_lr",
-    "lr_scheduler",
-    "shuffle",
-    "flip",
-    "preferred_weight",
-)
-"""What every goal sets, so that going from one to another leaves nothing behind."""
-
-_DEFAULTS = {name: value for name, value in Options().flat().items() if name in _NAMES}
-
-
 def _goal(label: str, help: str, **values: Any) -> Goal:
-    return Goal(label, help, MappingProxyType(_DEFAULTS | values))
+    # All options of a recipe, so that going from one to another leaves nothing behind.
+    return Goal(label, help, MappingProxyType(recipe.complete(values)))
 
 
 GOALS: tuple[Goal, ...] = (

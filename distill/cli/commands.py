@@ -9,6 +9,7 @@ from pathlib import Path
 from distill.captions.tags import parse
 from distill.cli.captioning import caption, caption_file, captioners
 from distill.cli.flags import options_from
+from distill.cli.presets import options_with_preset, presets
 from distill.cli.report import follow, interruptible, say
 from distill.errors import CaptionError, OutputError
 from distill.hosts.standalone import Standalone
@@ -16,7 +17,7 @@ from distill.options import markdown_table
 from distill.pipeline import distill
 from distill.pocket import CHECKPOINT
 
-__all__ = ["caption", "captioners", "demo", "generate", "info", "options", "serve", "train"]
+__all__ = ["caption", "captioners", "demo", "generate", "info", "options", "presets", "serve", "train"]
 
 
 def demo(arguments: argparse.Namespace) -> int:
@@ -34,7 +35,7 @@ def demo(arguments: argparse.Namespace) -> int:
 
 def train(arguments: argparse.Namespace) -> int:
     """Picture and captions to a LoRA."""
-    options, tags = options_from(arguments), _tags(arguments)
+    options, tags = options_with_preset(arguments), _tags(arguments)
     with interruptible() as should_stop:
         events = distill(_host(arguments), arguments.picture, tags, options, should_stop=should_stop)
         done = follow(events, as_json=arguments.json)

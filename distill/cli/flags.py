@@ -41,20 +41,16 @@ def parser() -> argparse.ArgumentParser:
     asked = {"captioner", "endpoint", "endpoint_model", "identity"}
     _option_flags(caption, (PictureOptions, CaptionOptions), only=_names(PictureOptions) | asked)
 
-    captioners = _command(commands, "captioners", "list the captioners, fetch or remove one")
-    actions = ("list", "fetch", "sidecar", "remove")
-    captioners.add_argument("action", nargs="?", default="list", choices=actions, help="sidecar: its packages")
-    captioners.add_argument("name", nargs="?", default="")
-    captioners.add_argument("--yes", action="store_true", help="don't ask before fetching")
-    captioners.add_argument("--checkpoint", type=Path, help="what they are for")
-    _lora_dir_flag(captioners)
-    _option_flags(captioners, (CaptionOptions,), only={"endpoint"})
+    _captioners(commands)
 
     train = _command(commands, "train", "train a LoRA on one picture")
     train.add_argument("picture", type=Path)
     train.add_argument("--captions", help="comma list of tags; else PICTURE's .txt, else the captioner is asked")
     _model_flags(train)
+    _preset_flag(train)
     _option_flags(train, GROUPS)
+
+    _presets(commands)
 
     generate = _command(commands, "generate", "make a picture from a prompt, <lora:name:0.6> included")
     generate.add_argument("prompt")
@@ -78,8 +74,13 @@ def parser() -> argparse.ArgumentParser:
 
 def options_from(arguments: argparse.Namespace) -> Options:
     """The options that were given, defaults for the rest. Raises OptionError."""
+    return Options.from_flat(given_options(arguments))
+
+
+def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options that were given, by their names."""
     known = {f.name for _, f, _ in each_option()}
-    return Options.from_flat({k: v for k, v in vars(arguments).items() if k in known and v is not None})
+    return {k: v for k, v in vars(arguments).items() if k in known and v is not None}
 
 
 def _command(commands: Any, name: str, help: str) -> argparse.ArgumentParser:
@@ -95,6 +96,34 @@ def _model_flags(command: argparse.ArgumentParser, lora_dir: bool = True) -> Non
     command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     if lora_dir:
         _lora_dir_flag(command)
+
+
+def _captioners(commands: Any) -> None:
+    captioners = _command(commands, "captioners", "list the captioners, fetch or remove one")
+    actions = ("list", "fetch", "sidecar", "remove")
+    captioners.add_argument("action", nargs="?", default="list", choices=actions, help="sidecar: its packages")
+    captioners.add_argument("name", nargs="?", default="")
+    captioners.add_argument("--yes", action="store_true", help="don't ask before fetching")
+    captioners.add_argument("--checkpoint", type=Path, help="what they are for")
+    _lora_dir_flag(captioners)
+    _option_flags(captioners, (CaptionOptions,), only={"endpoint"})
+
+
+def _presets(commands: Any) -> None:
+    presets = _command(commands, "presets", "list recipes, or save, delete, import, export one")
+    actions = ("list", "show", "save", "delete", "import", "export")
+    presets.add_argument("action", nargs="?", default="list", choices=actions)
+    presets.add_argument("which", metavar="NAME", nargs="?", default="", help="its name; for import its file")
+    presets.add_argument("--as", dest="as_name", default="", metavar="NAME", help="for import: the name to give it")
+    presets.add_argument("--out", type=Path, help="for export: the file to write, else NAME.json")
+    presets.add_argument("--replace", action="store_true", help="write over what has that name")
+    _lora_dir_flag(presets)
+    _preset_flag(presets)
+    _option_flags(presets, GROUPS)
+
+
+def _preset_flag(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--preset", default="", metavar="NAME", help="a recipe to begin with; flags change it")
 
 
 def _lora_dir_flag(command: argparse.ArgumentParser) -> None:
