@@ -12,6 +12,7 @@ from dataclasses import replace
 from PIL import Image, ImageChops, ImageFilter
 
 from distill.errors import PictureError
+from distill.image import remover
 from distill.image.crops import crop_box
 from distill.image.cuts import Cut
 from distill.image.loading import NEUTRAL_GREY, Picture
@@ -50,14 +51,15 @@ def _found(picture: Picture, drawn: Image.Image | None, kind: str) -> tuple[Imag
     if kind == "none":
         return None, ()
     if kind == "remover":
-        raise PictureError("The remover is not there yet.", _WAYS)
+        found, name = remover.remove(picture.image)
+        return found, (f"The subject mask was made by {name}.",)
     if kind == "auto":
         return drawn or picture.alpha, ()
-    found = drawn if kind == "drawn" else picture.alpha
-    if found is None:
+    chosen = drawn if kind == "drawn" else picture.alpha
+    if chosen is None:
         lacking = "no mask was drawn" if kind == "drawn" else "the picture has no transparent part"
         raise PictureError(f"The subject mask is set to {kind}, but {lacking}.", f"{_WAYS} auto takes what is there.")
-    return found, ()
+    return chosen, ()
 
 
 def masked(
