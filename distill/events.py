@@ -33,6 +33,24 @@ class Captioned:
     trigger: str
     notes: tuple[str, ...] = ()
     of_cuts: tuple[tuple[str, ...], ...] = ()  # the same for each of the training pictures
+    class_word: str = ""  # of the subject: "woman"
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A training goes on after `step`, with the losses of all steps by then."""
+
+    step: int
+    total: int
+    losses: tuple[float, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Something that the person should know and that ends nothing."""
+
+    note: str
 
 
 @dataclass(frozen=True)
@@ -64,4 +82,4 @@ class Done:
     stopped: str = ""
 
 
-Event = Prepared | Captioned | Step | Saved | Sampled | Done
+Event = Prepared | Captioned | Resumed | Step | Noted | Saved | Sampled | Done

@@ -107,7 +107,7 @@ def finish_captions(tags: Sequence[str], image: Image.Image, options: Options, t
     notes = tokens.notes(final, tokenizer)
     if subject.several:
         notes = (*notes, SEVERAL)
-    return Captioned(tuple(final), trigger, notes)
+    return Captioned(tuple(final), trigger, notes, class_word=subject.class_word)
 
 
 def captions_of(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from distill.captions.tags import shuffled
+from distill.data_set import data_set
 from distill.errors import TrainingError
 from distill.events import Captioned, Done, Event, Prepared, Sampled, Saved
 from distill.host import Models
@@ -19,8 +18,9 @@ from distill.options import Options
 from distill.saving import Files, Trained, trained
 from distill.training.adapter import Adapter, attached
 from distill.training.averages import Average
-from distill.training.encode import DataSet, Source, caption_variants, encode
+from distill.training.encode import DataSet
 from distill.training.loop import Step, train
+from distill.training.prior import ClassPicture
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Run:
     captioned: Captioned
     options: Options
     now: Callable[[], datetime]
+    class_pictures: Sequence[ClassPicture] = ()
 
     def events(self, should_stop: Callable[[], bool]) -> Iterator[Event]:
         files = Files(
@@ -47,7 +48,7 @@ class Run:
             started_at=self.now(),
         )
         generator = torch.Generator().manual_seed(self.options.train.seed)
-        data = self._data()
+        data = data_set(self.models, self.prepared, self.captioned, self.options, self.class_pictures)
         with ExitStack() as stack:
             adapters = self._attach(stack, generator)
             done = yield from self._train(adapters, data, generator, files, should_stop)
@@ -55,29 +56,6 @@ class Run:
             raise TrainingError(f"{done.stopped} Nothing was learned by then and nothing was saved.", "Let it run on.")
         yield from files.last(done, data.items[0].mean[:1], should_stop)
         yield Done(files.lora_dir / f"{files.name}.safetensors", files.prompt, done.step, done.stopped)
-
-    def _data(self) -> DataSet:
-        options = self.options
-        sources = [
-            Source(cut.image, self._captions(tags), cut.repeats, mask=cut.mask)
-            for cut, tags in zip(self.prepared.cuts, self.captioned.of_cuts, strict=True)
-        ]
-        te = options.train.train_text_encoder
-        return encode(self.models, sources, options.caption, flip=options.train.flip, train_text_encoder=te)
-
-    def _captions(self, tags: Sequence[str]) -> list[str]:
-        return caption_variants(tags, self._vary(), random.Random(self.options.train.seed))
-
-    def _vary(self) -> Callable[[Sequence[str], random.Random], list[str]] | None:
-        """The tags in another order, or some left out, for another draw."""
-        caption = self.options.caption
-        keep, dropped = caption.keep_tokens, caption.tag_dropout
-
-        def vary(tags: Sequence[str], rng: random.Random) -> list[str]:
-            kept = [tag for i, tag in enumerate(tags) if i < keep or not dropped or rng.random() >= dropped]
-            return shuffled(kept, keep, rng) if caption.shuffle else kept
-
-        return vary if caption.shuffle or dropped else None
 
     def _attach(self, stack: ExitStack, generator: torch.Generator) -> list[Adapter]:
         train_options = self.options.train

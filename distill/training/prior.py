@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from distill.options import RegularizationOptions
 from distill.training.adapter import Adapter, switched_off
 from distill.training.encode import DataSet
+
+
+@dataclass(frozen=True)
+class ClassPicture:
+    """A picture of the class, and what it is trained as."""
+
+    image: Image.Image | torch.Tensor  # or its latents (1, 4, h, w)
+    caption: str
+    repeats: int = 1  # of its folder
 
 
 def balanced(repeats: Sequence[int], own_draws: int) -> list[int]:

@@ -1,0 +1,1 @@
+"""Class pictures: your own, or made by the checkpoint once and kept."""
