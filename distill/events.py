@@ -37,6 +37,15 @@ class Captioned:
 
 
 @dataclass(frozen=True)
+class Prepares:
+    """Class pictures are made or described: `done` of `total`."""
+
+    done: int
+    total: int
+    text: str  # what goes on, one sentence
+
+
+@dataclass(frozen=True)
 class Resumed:
     """A training goes on after `step`, with the losses of all steps by then."""
 
@@ -82,4 +91,4 @@ class Done:
     stopped: str = ""
 
 
-Event = Prepared | Captioned | Resumed | Step | Noted | Saved | Sampled | Done
+Event = Prepared | Captioned | Prepares | Resumed | Step | Noted | Saved | Sampled | Done

@@ -56,6 +56,20 @@ def generate(
     return pictures
 
 
+@torch.no_grad()
+def sampled_latents(
+    models: Models, prompt: str, options: SampleOptions, *, clip_skip: int = 1, on_step: Callable[[int], None]
+) -> torch.Tensor:
+    """What `generate` makes its first picture from: latents (1, 4, h, w) as the UNet sees them."""
+    return _denoise(models, _states(models, prompt, options, clip_skip), options, options.sample_seed, on_step)
+
+
+@torch.no_grad()
+def decode(models: Models, latents: torch.Tensor) -> Image.Image:
+    """The picture of latents (1, 4, h, w)."""
+    return _decode(models, latents.to(models.device))
+
+
 def parse_prompt(text: str) -> tuple[str, list[tuple[str, float]]]:
     """The prompt without its `<lora:name:weight>` tags, and those; weight 1 where none is given. Raises OptionError."""
     loras = []

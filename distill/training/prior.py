@@ -21,6 +21,7 @@ class ClassPicture:
     image: Image.Image | torch.Tensor  # or its latents (1, 4, h, w)
     caption: str
     repeats: int = 1  # of its folder
+    folder: str = ""  # that one's name
 
 
 def balanced(repeats: Sequence[int], own_draws: int) -> list[int]:
