@@ -6,9 +6,13 @@ import random
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from PIL import Image
+
 from distill.captions.tags import shuffled
 from distill.events import Captioned, Prepared
 from distill.host import Models
+from distill.image.augment import recoloured
+from distill.image.cuts import Cut
 from distill.options import CaptionOptions, Options
 from distill.training.encode import DataSet, Source, caption_variants, encode, own_draws
 from distill.training.prior import ClassPicture, balanced, without_trigger
@@ -30,8 +34,8 @@ def data_set(
         return caption_variants(tags, vary, random.Random(options.train.seed))
 
     sources = [
-        Source(cut.image, captions(tags), cut.repeats, mask=cut.mask)
-        for cut, tags in zip(prepared.cuts, captioned.of_cuts, strict=True)
+        Source(cut.image, captions(tags), cut.repeats, mask=cut.mask, recoloured=_recoloured(cut, i, options))
+        for i, (cut, tags) in enumerate(zip(prepared.cuts, captioned.of_cuts, strict=True))
     ]
     reg = options.regularization
     times = balanced([p.repeats for p in class_pictures], own_draws([s.repeats for s in sources], options.train))
@@ -49,6 +53,12 @@ def data_set(
         class_sources=of_class,
         without_trigger=bare if reg.teacher_class or reg.teacher_blank else None,
     )
+
+
+def _recoloured(cut: Cut, number: int, options: Options) -> tuple[Image.Image, ...]:
+    if not options.picture.color_aug:
+        return ()
+    return recoloured(cut.image, random.Random(f"{options.train.seed} {number}"))
 
 
 def _vary(caption: CaptionOptions) -> Callable[[Sequence[str], random.Random], list[str]] | None:

@@ -25,7 +25,7 @@ from distill.captions.tags import compose, subject_of, tidy, without_background,
 from distill.errors import CaptionError, PictureError
 from distill.events import Captioned, Event, Prepared
 from distill.host import Host
-from distill.image import masks, quality
+from distill.image import augment, pictures, quality
 from distill.image.cuts import Cut, cuts_of
 from distill.image.loading import load
 from distill.options import CaptionOptions, Options, PictureOptions
@@ -40,6 +40,7 @@ from distill.training.optimizers import read_arguments
 def check(options: Options) -> None:
     """Raises OptionError for what the options can't tell by themselves; then nothing was begun."""
     weights_of(options.network.block_weights)
+    augment.names_of(options.picture.captioned_aug)
     read_arguments(options.train.optimizer_args)
     if options.output.name:
         checked_name(options.output.name)
@@ -56,7 +57,7 @@ def prepare(
     said: tuple[str, ...] = ()
     if plan is not None:
         picture = replace(picture, alpha=picture.alpha or plan.alpha)
-        cuts, said = masks.masked(cuts, picture, plan, options)
+        cuts, said = pictures.training_pictures(cuts, picture, plan, options)
     notes = (*picture.notes, *quality.report(picture.image, resolution_px, options.crop), *said)
     return Prepared(picture, image, notes, cuts)
 

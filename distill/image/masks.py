@@ -17,7 +17,7 @@ from distill.image.crops import crop_box
 from distill.image.cuts import Cut
 from distill.image.loading import NEUTRAL_GREY, Picture
 from distill.options import PictureOptions
-from distill.plan import Box, Plan
+from distill.plan import Box
 
 SUBJECT = 128  # a picture without any pixel of at least this level shows no subject
 EVERYTHING = 250
@@ -36,7 +36,7 @@ def subject_mask(
     found, notes = _found(picture, drawn, options.mask)
     if found is None:
         return None, ()
-    mask = found.convert("L")
+    mask = found if found.mode == "L" else found.convert("L")
     if mask.size != picture.image.size:
         mask = mask.resize(picture.image.size, Image.Resampling.BILINEAR)
     lowest, highest = mask.getextrema()
@@ -63,18 +63,17 @@ def _found(picture: Picture, drawn: Image.Image | None, kind: str) -> tuple[Imag
 
 
 def masked(
-    cuts: Sequence[Cut], picture: Picture, plan: Plan, options: PictureOptions
+    cuts: Sequence[Cut], mask: Image.Image | None, picture: Picture, options: PictureOptions
 ) -> tuple[tuple[Cut, ...], tuple[str, ...]]:
     """The cuts with their part of the mask and the ground that was chosen, and notes.
 
     Views that show nothing of the subject are left out. Raises PictureError.
     """
-    mask, notes = subject_mask(picture, plan.mask, options)
     if mask is None:
         if options.background != "keep":
             raise PictureError(f"Background is {options.background}, but no mask says what the background is.", _WAYS)
-        return tuple(cuts), notes
-    own_alpha = options.mask != "remover" and (plan.mask is None or options.mask == "alpha")
+        return tuple(cuts), ()
+    own_alpha = mask is picture.alpha
     parts = [part_of(mask, cut.box, cut.image.size) for cut in cuts]
     shown = [part.getextrema()[1] >= SUBJECT for part in parts]  # type: ignore[operator]
     if not shown[0]:
@@ -85,7 +84,7 @@ def masked(
         f"View {cut.name} is left out: the subject mask is empty there." for cut, there in zip(cuts, shown) if not there
     ]
     kept = [_with(cut, part, options, own_alpha) for cut, part, there in zip(cuts, parts, shown) if there]
-    return tuple(kept), (*notes, *out)
+    return tuple(kept), tuple(out)
 
 
 def _with(cut: Cut, part: Image.Image, options: PictureOptions, own_alpha: bool) -> Cut:

@@ -30,18 +30,19 @@ class Source:
     repeats: int = 1
     weight: float = 1.0  # of its loss
     mask: Image.Image | None = None  # L, of the picture's size: 255 counts in full, 0 not at all
+    recoloured: Sequence[Image.Image] = ()  # the picture in other colours: together every third draw
 
 
 @dataclass(frozen=True)
 class Item:
     """One picture as it is drawn from. The posterior is kept, so that each draw is a new latent of the same picture."""
 
-    mean: torch.Tensor  # (1 or 2, 4, h, w); the second is the mirrored picture
+    mean: torch.Tensor  # (n, 4, h, w): the picture, mirrored if that is wanted, again for each of its colours
     std: torch.Tensor  # the same shape
     rows: range  # of the data set's captions
     repeats: int = 1
     weight: float = 1.0
-    mask: torch.Tensor | None = None  # (1 or 2, 1, h, w) in [0, 1]
+    mask: torch.Tensor | None = None  # (n, 1, h, w) in [0, 1]
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,13 @@ def _item(models: Models, source: Source, rows: range, flip: bool) -> Item:
         mean = source.image.to(models.device, torch.float32)
         return Item(mean, torch.zeros_like(mean), rows, source.repeats, source.weight)
     mean, std = encode_picture(models, source.image, flip=flip)
+    if source.recoloured:
+        others = [encode_picture(models, image, flip=flip) for image in source.recoloured]
+        as_it_is = 2 * len(others)  # rows, so that each draw has kohya's chance of 1/3; a row of 512 px is 128 KiB
+        mean = torch.cat([mean] * as_it_is + [other for other, _ in others])
+        std = torch.cat([std] * as_it_is + [other for _, other in others])
     mask = None
     if source.mask is not None:
         mask = encode_mask(source.mask, (mean.shape[-2], mean.shape[-1]), flip=flip).to(mean.device)
+        mask = mask.repeat(len(mean) // len(mask), 1, 1, 1)
     return Item(mean, std, rows, source.repeats, source.weight, mask)

@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw
 from distill.errors import PictureError
 from distill.image.cuts import cuts_of
 from distill.image.loading import NEUTRAL_GREY, load
-from distill.image.masks import dilated, levels, masked, part_of, subject_mask
+from distill.image.masks import dilated, levels, part_of, subject_mask
+from distill.image.pictures import training_pictures
 from distill.options import PictureOptions
 from distill.plan import Plan, View
 from distill.training.encode import encode_mask
@@ -101,7 +102,7 @@ def test_the_mask_lies_on_the_subject_in_every_cut(crop: str) -> None:
     views = (View(name="face", box=(0.21, 0.13, 0.57, 0.81)), View(name="edge", box=(0.4, 0.0, 1.0, 1.0)))
     plan = Plan(views=views, mask=drawn(*BOX))
     picture = load(photo())
-    cuts, notes = masked(cuts_of(picture.image, plan, options, 128), picture, plan, options)
+    cuts, notes = training_pictures(cuts_of(picture.image, plan, options, 128), picture, plan, options)
     assert [cut.name for cut in cuts] == ["", "face", "edge"]
     assert notes == ()
     for cut in cuts:
@@ -115,18 +116,18 @@ def test_the_mask_lies_on_the_subject_in_every_cut(crop: str) -> None:
 def test_a_view_without_the_subject_is_left_out_and_a_crop_without_it_is_an_error() -> None:
     picture, options = load(photo()), PictureOptions()
     plan = Plan(views=(View(name="corner", box=(0.6, 0.0, 1.0, 0.4)),), mask=drawn(*BOX))
-    cuts, notes = masked(cuts_of(picture.image, plan, options, 64), picture, plan, options)
+    cuts, notes = training_pictures(cuts_of(picture.image, plan, options, 64), picture, plan, options)
     assert [cut.name for cut in cuts] == [""]
     assert notes == ("View corner is left out: the subject mask is empty there.",)
     plan = Plan(mask=drawn(0, 0, 4, 100))
     with pytest.raises(PictureError, match="crop shows nothing"):
-        masked(cuts_of(picture.image, plan, options, 64), picture, plan, options)
+        training_pictures(cuts_of(picture.image, plan, options, 64), picture, plan, options)
 
 
 def test_a_view_that_is_all_subject_needs_no_mask() -> None:
     picture, options = load(photo()), PictureOptions()
     plan = Plan(views=(View(name="face", box=(0.3, 0.3, 0.45, 0.6)),), mask=drawn(*BOX))
-    cuts, _ = masked(cuts_of(picture.image, plan, options, 64), picture, plan, options)
+    cuts, _ = training_pictures(cuts_of(picture.image, plan, options, 64), picture, plan, options)
     assert cuts[0].mask is not None
     assert cuts[1].mask is None
 
