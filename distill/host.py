@@ -53,6 +53,15 @@ class Describer:
     problem: str = ""  # why it can't be used at once, one sentence with a way out; "" when it can
 
 
+@dataclass(frozen=True, kw_only=True)
+class Upscaler:
+    """An upscaler that the host brings along; to be called in our turn, while no model is borrowed."""
+
+    name: str  # as the host lists it
+    label: str  # the name, and what its first use costs
+    upscale: Callable[[Image.Image, float], Image.Image]  # a picture and how many times larger; raises PictureError
+
+
 class Turn(Protocol):
     """Our place at the host's own queue: while it lasts, the host does nothing else on the device."""
 
@@ -96,4 +105,8 @@ class Host(Protocol):
 
     def describers(self) -> tuple[Describer, ...]:
         """The captioners that it brings along. Cheap, never raises."""
+        ...
+
+    def upscalers(self) -> tuple[Upscaler, ...]:
+        """The upscalers that it brings along. Cheap, never raises."""
         ...

@@ -16,68 +16,40 @@ from typing import Any
 from PIL import Image
 
 from distill.blocks import weights_of
-from distill.captions import tokens
+from distill.captions import framing, tokens
 from distill.captions.backends import Desk
 from distill.captions.describing import describe
 from distill.captions.naming import checked_name, name_of, rare_trigger
 from distill.captions.portrait import SEVERAL, Description
 from distill.captions.tags import compose, subject_of, tidy, without_background, without_identity
-from distill.errors import CaptionError, PictureError
-from distill.events import Captioned, Event, Prepared
-from distill.host import Host
-from distill.image import augment, pictures, quality
-from distill.image.cuts import Cut, cuts_of
-from distill.image.loading import load
-from distill.options import CaptionOptions, Options, PictureOptions
+from distill.errors import CaptionError
+from distill.events import Captioned, Event
+from distill.host import Host, Upscaler
+from distill.image import upscaling, views
+from distill.image.cuts import Cut
+from distill.options import CaptionOptions, Options
 from distill.output.atomic import check_writable
 from distill.output.lora_file import unused_name
-from distill.plan import Plan, Shot
+from distill.plan import Plan
+from distill.preparing import prepare, prepare_all
 from distill.run import Run
 from distill.training.fallbacks import runnable
 from distill.training.optimizers import read_arguments
 
+__all__ = ["caption", "captions_of", "check", "desk_of", "distill", "finish_captions", "prepare", "prepare_all"]
 
-def check(options: Options) -> None:
-    """Raises OptionError for what the options can't tell by themselves; then nothing was begun."""
+
+def check(options: Options, upscalers: Sequence[Upscaler]) -> None:
+    """Raises OptionError for what the options can't tell by themselves; then nothing was begun.
+
+    `upscalers` are the host's.
+    """
     weights_of(options.network.block_weights)
-    augment.names_of(options.picture.captioned_aug)
+    views.names_of(options.picture.views)
+    upscaling.check(options.picture.upscaler, upscalers)
     read_arguments(options.train.optimizer_args)
     if options.output.name:
         checked_name(options.output.name)
-
-
-def prepare(
-    source: Path | bytes | Image.Image, options: PictureOptions, native_px: int, plan: Plan | None = None
-) -> Prepared:
-    """Open, orient, judge and crop the picture; without a plan the whole of it only, unmasked. Raises PictureError."""
-    picture = load(source)
-    resolution_px = options.resolution or native_px
-    cuts = cuts_of(picture.image, plan or Plan(views=()), options, resolution_px)
-    image = cuts[0].image
-    said: tuple[str, ...] = ()
-    if plan is not None:
-        picture = replace(picture, alpha=picture.alpha or plan.alpha)
-        cuts, said = pictures.training_pictures(cuts, picture, plan, options)
-    notes = (*picture.notes, *quality.report(picture.image, resolution_px, options.crop), *said)
-    return Prepared(picture, image, notes, cuts)
-
-
-def prepare_all(
-    source: Path | bytes | Image.Image, options: PictureOptions, native_px: int, plan: Plan
-) -> tuple[Prepared, tuple[Prepared, ...]]:
-    """The picture with the cuts of all of them, then the further ones by themselves. Raises PictureError."""
-    first = prepare(source, options, native_px, plan)
-    more = tuple(_prepare_further(i, shot, options, native_px) for i, shot in enumerate(plan.more, start=2))
-    cuts = (replace(cut, shot=i) for i, prepared in enumerate(more, start=1) for cut in prepared.cuts)
-    notes = (f"Picture {i}: {note}" for i, prepared in enumerate(more, start=2) for note in prepared.notes)
-    return replace(first, cuts=(*first.cuts, *cuts), notes=(*first.notes, *notes)), more
-
-
-def _prepare_further(number: int, shot: Shot, options: PictureOptions, native_px: int) -> Prepared:
-    try:
-        return prepare(shot.source, options, native_px, shot.plan)
-    except PictureError as error:
-        raise PictureError(f"Picture {number}: {error.message}", error.hint) from error
 
 
 def desk_of(host: Host, checkpoint: str, *, key: str = "") -> Desk:
@@ -122,7 +94,10 @@ def captions_of(
 
 def _said_of(cut: Cut, tags: Sequence[str]) -> Sequence[str]:
     """What the captions of a cut say, from those of its picture."""
-    said = (*tags, *cut.words) if cut.tags is None else cut.tags
+    if cut.tags is not None:
+        said = list(cut.tags)
+    else:
+        said = framing.of_view(tags, cut.words) if cut.name else framing.of_whole(tags, cut.words)
     return (*without_background(tidy(said)), *cut.ground) if cut.ground else said
 
 
@@ -146,14 +121,20 @@ def distill(
     discards it instead. Either way the models are given back as they were.
     Raises DistillError; epochs that were saved before stay.
     """
-    check(options)
+    check(options, host.upscalers())
     check_writable(host.lora_dir)
+    enlarge = upscaling.enlarger(options.picture.upscaler, host.upscalers())
+    native_px = host.loaded().native_px
+    # Before the model is borrowed: an upscaler may have the host move models about.
+    ready = prepare_all(source, options.picture, native_px, plan, enlarge) if enlarge else None
     with host.borrow() as models:
         if options.noise.prediction != "auto":
             models = replace(models, prediction_type=options.noise.prediction)
         train, changed = runnable(options.train, models.device)
         options = replace(options, train=train)
-        prepared, more = prepare_all(source, options.picture, models.native_px, plan)
+        if ready is None or native_px != models.native_px:
+            ready = prepare_all(source, options.picture, models.native_px, plan, enlarge)
+        prepared, more = ready
         prepared = replace(prepared, notes=(*prepared.notes, *changed))
         yield prepared
         desk = desk_of(host, models.name)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.errors import CheckpointError
-from distill.host import Describer, Loaded, Models, Turn
+from distill.host import Describer, Loaded, Models, Turn, Upscaler
 from distill.hosts import loading
 from distill.hosts.give_back import checksum, given_back
 from distill.hosts.kinds import context_kind, require_sd15
@@ -71,6 +71,10 @@ class Standalone:
 
     def describers(self) -> tuple[Describer, ...]:
         """None: captioners of our own are files like any other."""
+        return ()
+
+    def upscalers(self) -> tuple[Upscaler, ...]:
+        """None: a model file can be named."""
         return ()
 
     @contextmanager

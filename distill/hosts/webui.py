@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.errors import CheckpointError
-from distill.host import Describer, Loaded, Models, Turn
+from distill.host import Describer, Loaded, Models, Turn, Upscaler
 from distill.hosts.kinds import kind_of
 from distill.hosts.ldm_view import Parts, lent, refusal
 from distill.hosts.schedule import facts_from_yaml
@@ -96,6 +96,12 @@ class WebUIHost:
         from distill.hosts.describers import describers
 
         return describers()
+
+    def upscalers(self) -> tuple[Upscaler, ...]:
+        """Those of the WebUI's "Extras"; nothing is loaded by asking, never raises."""
+        from distill.hosts.upscalers import upscalers
+
+        return upscalers()
 
     def _model_in_memory(self) -> Any:
         """The model as it is, without loading one: `shared.sd_model` would."""

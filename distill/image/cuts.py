@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from distill.image import crops
+from distill.image import upscaling
+from distill.image.upscaling import Enlarge
 from distill.options import PictureOptions
 from distill.plan import WHOLE, Box, Plan, View
 
@@ -18,7 +19,7 @@ class Cut:
     name: str  # of the view; "" for the whole picture
     image: Image.Image
     repeats: int = 1
-    words: tuple[str, ...] = ()  # what its captions say of the cut, after those of the picture
+    words: tuple[str, ...] = ()  # what its captions say of the cut
     tags: tuple[str, ...] | None = None  # its own captions in place of the picture's
     mask: Image.Image | None = None  # L, of the same size: what the loss counts there, 255 in full
     shot: int = 0  # of which of the pictures
@@ -26,17 +27,28 @@ class Cut:
     ground: tuple[str, ...] = ()  # said in its captions in place of what they say of the picture's own background
 
 
-def cuts_of(image: Image.Image, plan: Plan, options: PictureOptions, resolution_px: int) -> tuple[Cut, ...]:
-    """The whole picture first, then its views."""
-    views = plan.views or ()
+def cuts_of(
+    image: Image.Image, plan: Plan, options: PictureOptions, resolution_px: int, enlarge: Enlarge | None = None
+) -> tuple[Cut, ...]:
+    """The whole picture first, then its views; one that is the whole picture only lends it its words."""
+    views = [view for view in plan.views or () if not _is_whole(view)]
+    words = tuple(word for view in plan.views or () if _is_whole(view) for word in view.words)
     repeats = plan.repeats or max(1, sum(view.repeats for view in views))
-    whole = Cut("", crops.fit(image, resolution_px, options.crop), repeats)
-    return (whole, *(_cut(image, view, options, resolution_px) for view in views))
+    whole = Cut("", upscaling.fit(image, resolution_px, options.crop, enlarge), repeats, words)
+    return (whole, *(_cut(image, view, options, resolution_px, enlarge) for view in views))
 
 
-def _cut(image: Image.Image, view: View, options: PictureOptions, resolution_px: int) -> Cut:
-    left, upper, right, lower = view.box
-    box = (left * image.width, upper * image.height, right * image.width, lower * image.height)
-    part = image.crop(tuple(round(edge) for edge in box))  # type: ignore[arg-type]
-    fitted = crops.fit(part, resolution_px, options.crop)
+def native(image: Image.Image, box: Box) -> Image.Image:
+    """The picture's part in a box, as it is."""
+    left, upper, right, lower = box
+    edges = (left * image.width, upper * image.height, right * image.width, lower * image.height)
+    return image.crop(tuple(round(edge) for edge in edges))  # type: ignore[arg-type]
+
+
+def _is_whole(view: View) -> bool:
+    return view.box == WHOLE and view.tags is None
+
+
+def _cut(image: Image.Image, view: View, options: PictureOptions, resolution_px: int, enlarge: Enlarge | None) -> Cut:
+    fitted = upscaling.fit(native(image, view.box), resolution_px, options.crop, enlarge)
     return Cut(view.name, fitted, view.repeats, view.words, view.tags, box=view.box)

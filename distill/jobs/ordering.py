@@ -13,7 +13,7 @@ from distill.pipeline import check, desk_of
 
 def check_order(order: Order, host: Host, checkpoint: str) -> None:
     """Raises DistillError for options, pictures, views or captions that would end the job later."""
-    check(order.options)
+    check(order.options, host.upscalers())
     checked(order.plan.views or (), load(order.picture).image)
     for shot in order.plan.more:
         checked(shot.plan.views or (), load(shot.source).image)

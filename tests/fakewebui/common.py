@@ -16,7 +16,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from tests.fakewebui import describers
+from tests.fakewebui import describers, upscalers
 
 
 class State:
@@ -121,6 +121,7 @@ class FakeWebUI:
             },
         )
         sys.modules["modules.shared"].interrogator = self.interrogator
+        sys.modules["modules.shared"].sd_upscalers = upscalers.listed(self)
         self.add(checkpoint)
         self.choose(checkpoint)
 

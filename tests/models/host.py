@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from distill.host import Describer, Loaded, Models
+from distill.host import Describer, Loaded, Models, Upscaler
 from tests.models import tiny
 
 
@@ -37,9 +37,13 @@ class TinyHost:
         self.turns: list[str] = []
         self.lists_read = 0
         self.own: tuple[Describer, ...] = ()  # captioners that it brings along
+        self.own_upscalers: tuple[Upscaler, ...] = ()
 
     def describers(self) -> tuple[Describer, ...]:
         return self.own
+
+    def upscalers(self) -> tuple[Upscaler, ...]:
+        return self.own_upscalers
 
     def loaded(self) -> Loaded:
         return Loaded(name=self.models.name, problem=self.problem, native_px=self.models.native_px)
