@@ -54,7 +54,7 @@ def test_the_alpha_is_turned_and_reduced_with_the_picture() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     file = BytesIO()
-    large.save(file, "PNG", exif=exif)
+    large.save(file, "PNG", exif=exif, compress_level=0)
     picture = load(file.getvalue())
     assert picture.alpha is not None
     assert picture.alpha.size == picture.image.size == (2048, 2458)
