@@ -49,6 +49,14 @@ def complete(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: flat[name] for name in DEFAULTS}
 
 
+def check(name: str, value: Any) -> None:
+    """Raises OptionError when the option does not take that value, whatever the others are."""
+    _GROUPS[name](**{name: value})
+
+
+_GROUPS = {f.name: group for group, f, _ in each_option()}
+
+
 def of_options(options: Options) -> dict[str, Any]:
     """The recipe in some options."""
     flat = options.flat()

@@ -101,7 +101,8 @@ _VIEW = {
 TRAIN: dict[str, Any] = {
     "picture": 'base64, "data:image/...;base64,..." or https://...',
     "captions": '"a, b" or ["a", "b"]; left out: the captioner describes the picture',
-    "options": "{name: value}, as listed under options",
+    "preset": "the name of a recipe, as GET /distill/v1/presets lists them",
+    "options": "{name: value}, as listed under options; over the preset's",
     "views": {"list_of": _VIEW, "most": MAX_VIEWS, "left_out": "the option views proposes them; []: none"},
     "mask": "A picture of any size over the whole upright picture, white where the subject is",
     "repeats": f"{_REPEATS}; 0: as often as all of its views together",

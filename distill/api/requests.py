@@ -103,11 +103,11 @@ def _shot(which: str, value: Any, policy: Policy) -> Shot:
 SHOT_KEYS = ("picture", "captions", "views", "mask", "repeats")
 
 
-def options_of(value: Any, policy: Policy) -> Options:
-    """Options from their flat names. Raises OptionError, CaptionError, Refusal."""
+def options_of(value: Any, policy: Policy, recipe: Mapping[str, Any] | None = None) -> Options:
+    """Options from their flat names, over those of a recipe. Raises OptionError, CaptionError, Refusal."""
     if not isinstance(value, Mapping | None):
         raise Refusal(UNUSABLE, "The options are not an object.", 'Send {"network_dim": 16, ...}.')
-    values = dict(value or {})
+    values = {**(recipe or {}), **(value or {})}
     if values.get("endpoint", policy.endpoint) != policy.endpoint:  # else anybody could make the server ask anything
         raise Refusal(
             403, "The endpoint is the server's to choose.", "Leave it out: it is one of the server's settings."

@@ -26,6 +26,7 @@ from distill.api.answers import (
 )
 from distill.api.captioning import CaptioningApi
 from distill.api.policy import Policy
+from distill.api.presets import presets_json, recipe_of
 from distill.api.requests import options_of, picture_of, plan_of, read_json
 from distill.errors import DistillError
 from distill.image.loading import load
@@ -49,6 +50,7 @@ def add_routes(app: FastAPI, jobs: Jobs, policy: Policy) -> None:
     api, captioning = _Api(jobs, policy), CaptioningApi(jobs, policy)
     for method, path, endpoint in (
         ("GET", "/schema", api.schema),
+        ("GET", "/presets", api.presets),
         ("GET", "/status", api.status),
         ("POST", "/caption", captioning.caption),
         ("POST", "/caption/stop", captioning.stop),
@@ -116,6 +118,10 @@ class _Api:
         """Every option with its label, help, range and default"""
         return {"version": distill.__version__, "options": schema(), "train": TRAIN}
 
+    async def presets(self, request: Request) -> Any:
+        """Recipes by name, those that were saved here among them"""
+        return await run_in_threadpool(presets_json, self._host)
+
     async def status(self, request: Request) -> Any:
         """The host, its checkpoint and the job at work"""
         loaded = await run_in_threadpool(self._host.loaded)
@@ -129,12 +135,13 @@ class _Api:
         }
 
     async def train(self, request: Request) -> Any:
-        """Queue a training: {picture, captions, options, views, mask, repeats, pictures}"""
+        """Queue a training: {picture, captions, preset, options, views, mask, repeats, pictures}"""
         body = await read_json(request, self._policy, tuple(TRAIN))
         return JSONResponse(await run_in_threadpool(self._train, body), 202)
 
     def _train(self, body: dict[str, Any]) -> dict[str, Any]:
-        options, tags = options_of(body.get("options"), self._policy), tags_of(body.get("captions"))
+        recipe = recipe_of(body.get("preset"), self._host)
+        options, tags = options_of(body.get("options"), self._policy, recipe), tags_of(body.get("captions"))
         picture = load(picture_of(body.get("picture"), self._policy))
         plan = plan_of(body, self._policy)
         order = Order(picture=picture.image, tags=tags, options=options, notes=picture.notes, plan=plan)

@@ -116,6 +116,7 @@ def _presets(commands: Any) -> None:
     presets.add_argument("which", metavar="NAME", nargs="?", default="", help="its name; for import its file")
     presets.add_argument("--as", dest="as_name", default="", metavar="NAME", help="for import: the name to give it")
     presets.add_argument("--out", type=Path, help="for export: the file to write, else NAME.json")
+    presets.add_argument("--kohya", action="store_true", help="for export: as kohya_ss' LoRA page opens it")
     presets.add_argument("--replace", action="store_true", help="write over what has that name")
     _lora_dir_flag(presets)
     _preset_flag(presets)

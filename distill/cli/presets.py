@@ -12,7 +12,7 @@ from distill.cli.report import say
 from distill.errors import OptionError
 from distill.options import Options
 from distill.output import atomic
-from distill.presets import BUILT_IN, find, store, with_preset
+from distill.presets import BUILT_IN, files, find, store, with_preset
 from distill.presets.preset import Preset
 
 
@@ -60,7 +60,7 @@ def _import(arguments: argparse.Namespace) -> None:
         data = path.read_bytes()
     except OSError as error:
         raise OptionError(f"{path} can't be read: {error.strerror}.", "Give the file of a preset.") from error
-    read, notes = store.parse(data, store.usable_name(arguments.as_name or path.stem))
+    read, notes = files.imported(data, path.name, arguments.as_name)
     kept = store.save(_folder(arguments), read.name, with_preset(read, {}), replace=arguments.replace)
     _note(notes, arguments)
     say(f"Saved {kept.name}.", arguments.json, **kept.as_json())
@@ -69,7 +69,9 @@ def _import(arguments: argparse.Namespace) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     chosen = _chosen(arguments)
     path = arguments.out or Path(f"{chosen.name}.json")
-    atomic.write(path, store.dumped(chosen), replace=arguments.replace)
+    data, notes = files.exported(chosen, for_kohya=arguments.kohya)
+    atomic.write(path, data, replace=arguments.replace)
+    _note(notes, arguments)
     say(f"Written {path}.", arguments.json, path=str(path))
 
 

@@ -62,6 +62,7 @@ def test_views_mask_and_further_pictures_arrive(client, jobs):
     body = {
         "picture": PICTURE,
         "captions": "woman",
+        "preset": "Flexible",
         "options": LONG,
         "views": [face, {"box": [0, 0.5, 1, 1], "captions": ["legs", "boots"]}],
         "mask": f"data:image/png;base64,{png(mask)}",
