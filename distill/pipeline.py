@@ -32,6 +32,7 @@ from distill.output.atomic import check_writable
 from distill.output.lora_file import unused_name
 from distill.plan import Plan
 from distill.preparing import prepare, prepare_all
+from distill.resuming import keeping_of, kept_state, name_then, said_then
 from distill.run import Run
 from distill.training.fallbacks import runnable
 from distill.training.optimizers import read_arguments
@@ -114,11 +115,15 @@ def distill(
     plan: Plan = Plan(),  # noqa: B008 - it is frozen
     should_stop: Callable[[], bool] = lambda: False,
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    key: str = "",
+    resume: bool = False,
 ) -> Iterator[Event]:
     """Train one LoRA on one picture and what `plan` says beside it; `tags` None asks the captioner.
 
     `should_stop` is asked after every step: what is trained by then is saved. Closing the iterator
     discards it instead. Either way the models are given back as they were.
+    `key` names the state that is kept at each epoch, else the LoRA's name does. `resume` goes on from that state, or
+    without a key from the one that fits.
     Raises DistillError; epochs that were saved before stay.
     """
     check(options, host.upscalers())
@@ -137,14 +142,20 @@ def distill(
         prepared, more = ready
         prepared = replace(prepared, notes=(*prepared.notes, *changed))
         yield prepared
+        kept = kept_state(host.work_dir, key, prepared.picture.image, options) if resume else None
+        asked = said_then([tags, *(shot.tags for shot in plan.more)], kept)
         desk = desk_of(host, models.name)
         of_shots = [
             caption(shot.image, options.caption, desk, should_stop).tags if given is None else given
-            for shot, given in zip((prepared, *more), (tags, *(shot.tags for shot in plan.more)))
+            for shot, given in zip((prepared, *more), asked)
         ]
         of_whole = _said_of(prepared.cuts[0], of_shots[0])
         captioned = finish_captions(of_whole, prepared.image, options, models.tokenizer)
         captioned = replace(captioned, of_cuts=captions_of(prepared.cuts, of_shots, captioned, options.caption))
         yield captioned
-        name = unused_name(host.lora_dir, options.output.name or name_of(captioned.trigger))
-        yield from Run(host.lora_dir, name, models, prepared, captioned, options, now).events(should_stop)
+        wished = options.output.name or name_of(captioned.trigger)
+        name = name_then(kept, host.lora_dir) if kept else unused_name(host.lora_dir, wished)
+        keeping = keeping_of(host.work_dir, key or name, options, kept, of_shots)
+        yield from Run(host.lora_dir, name, models, prepared, captioned, options, now, keeping=keeping).events(
+            should_stop
+        )

@@ -12,15 +12,16 @@ import torch
 
 from distill.data_set import data_set
 from distill.errors import TrainingError
-from distill.events import Captioned, Done, Event, Prepared, Sampled, Saved
+from distill.events import Captioned, Done, Event, Noted, Prepared, Resumed, Sampled, Saved
 from distill.host import Models
 from distill.options import Options
+from distill.resuming import Keeping, fingerprint
 from distill.saving import Files, Trained, trained
 from distill.training.adapter import Adapter, attached
-from distill.training.averages import Average
 from distill.training.encode import DataSet
 from distill.training.loop import Step, train
 from distill.training.prior import ClassPicture
+from distill.training.state import Course
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,25 @@ class Run:
     options: Options
     now: Callable[[], datetime]
     class_pictures: Sequence[ClassPicture] = ()
+    keeping: Keeping | None = None  # of its state, to go on after a crash
 
     def events(self, should_stop: Callable[[], bool]) -> Iterator[Event]:
+        keeping = self._keeping()
+        try:
+            yield from self._events(keeping, should_stop)
+        except (GeneratorExit, KeyboardInterrupt):  # discarded
+            keeping.end()
+            raise
+        keeping.end()
+
+    def _keeping(self) -> Keeping:
+        """Where the state is kept, with what has to be said beside it."""
+        keeping = self.keeping or Keeping()
+        print_of = fingerprint(self.models, self.options, self.prepared, self.captioned, self.class_pictures)
+        started_at = (keeping.started_at or self.now()).isoformat()
+        return keeping.about(name=self.name, started_at=started_at, fingerprint=print_of)
+
+    def _events(self, keeping: Keeping, should_stop: Callable[[], bool]) -> Iterator[Event]:
         files = Files(
             lora_dir=self.lora_dir,
             name=self.name,
@@ -45,13 +63,14 @@ class Run:
             captioned=self.captioned,
             options=self.options,
             now=self.now,
-            started_at=self.now(),
+            started_at=keeping.started_at or self.now(),
+            replaces=keeping.kept is not None,
         )
         generator = torch.Generator().manual_seed(self.options.train.seed)
         data = data_set(self.models, self.prepared, self.captioned, self.options, self.class_pictures)
         with ExitStack() as stack:
             adapters = self._attach(stack, generator)
-            done = yield from self._train(adapters, data, generator, files, should_stop)
+            done = yield from self._train(adapters, data, generator, files, keeping, should_stop)
         if done.stopped and not done.has_learned:
             raise TrainingError(f"{done.stopped} Nothing was learned by then and nothing was saved.", "Let it run on.")
         yield from files.last(done, data.items[0].mean[:1], should_stop)
@@ -71,14 +90,24 @@ class Run:
         data: DataSet,
         generator: torch.Generator,
         files: Files,
+        keeping: Keeping,
         should_stop: Callable[[], bool],
-    ) -> Generator[Step | Saved | Sampled, None, Trained]:
-        average = Average(adapters, self.options.train.ema_decay)
+    ) -> Generator[Resumed | Noted | Step | Saved | Sampled, None, Trained]:
         epoch_steps = data.epoch_steps(self.options.train)
-        good: Trained | None = None
+        total = epoch_steps * self.options.train.epochs
+        course = Course(self.models, adapters, self.options, total, generator)
+        average, losses, good = course.average, keeping.losses, None
+        resumed = keeping.restore(course, total)
+        if resumed is not None:
+            yield resumed
+            good = trained(adapters, average, course.step, course.step // epoch_steps)
         try:
-            for step in train(self.models, data, adapters, self.options, generator=generator):
+            if good is not None and files.lacks(good):
+                with average.instead():
+                    yield from files.epoch(good, adapters, should_stop)
+            for step in train(self.models, data, adapters, self.options, generator=generator, course=course):
                 average.update()
+                losses.append(step.loss)
                 yield step
                 if step.index == step.total:
                     break
@@ -88,6 +117,7 @@ class Run:
                     return replace(trained(adapters, average, step.index, epoch), stopped=stopped)
                 if step.index % epoch_steps == 0:
                     good = trained(adapters, average, step.index, epoch)
+                    yield from map(Noted, keeping.keep(course, losses))
                     with average.instead():
                         yield from files.epoch(good, adapters, should_stop)
             return trained(adapters, average, step.index, -(-step.index // epoch_steps))

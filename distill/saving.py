@@ -18,7 +18,7 @@ from distill.output import lora_file, sidecars
 from distill.output.applying import changes
 from distill.output.lora_file import Lora, kohya_name
 from distill.output.lora_layers import Layer, layer_of
-from distill.output.metadata import metadata
+from distill.output.metadata import metadata, session_id
 from distill.output.sampling import generate
 from distill.training.adapter import Adapter, weighted
 from distill.training.averages import Average
@@ -58,6 +58,11 @@ def trained(adapters: Sequence[Adapter], average: Average, step: int, epoch: int
     return Trained(step, epoch, layers)
 
 
+def is_of(path: Path, started_at: datetime) -> bool:
+    """Whether a file is there that the training made which began then."""
+    return path.exists() and lora_file.read(path).metadata.get("ss_session_id") == str(session_id(started_at))
+
+
 @dataclass(frozen=True)
 class Files:
     """Where a run writes to, and all that is said in its files."""
@@ -70,6 +75,7 @@ class Files:
     options: Options
     now: Callable[[], datetime]
     started_at: datetime
+    replaces: bool = False  # files of this very training that a killed process left behind
 
     @property
     def prompt(self) -> str:
@@ -97,6 +103,14 @@ class Files:
                 prompt = self.prompt if saved is None else self._prompt(saved.path.stem)
                 path = sidecars.write_preview(saved.path, picture, prompt) if saved else None
                 yield Sampled(picture, prompt, done.step, path)
+
+    def lacks(self, done: Trained) -> bool:
+        """Whether the process was killed before an epoch had its file and its picture."""
+        if not self.options.output.keep_epochs:
+            return False
+        path, every = self.lora_dir / f"{self.name}-{done.epoch:06d}.safetensors", self.options.sample.sample_every
+        sampled = bool(every) and done.epoch % every == 0
+        return not path.exists() or (sampled and not sidecars.preview_of(path).exists())
 
     def last(self, done: Trained, latents: torch.Tensor, should_stop: Callable[[], bool]) -> Iterator[Saved | Sampled]:
         """The LoRA with its card; before it gets its name it has to change what is predicted for `latents`."""
@@ -128,7 +142,8 @@ class Files:
 
     def _save(self, done: Trained, name: str) -> Saved:
         lora, path = self._lora(done, name), self.lora_dir / f"{name}.safetensors"
-        lora_file.save(lora, path, precision=self.options.output.save_precision)
+        replace = self.replaces and is_of(path, self.started_at)
+        lora_file.save(lora, path, precision=self.options.output.save_precision, replace=replace)
         lora_file.verify(path, lora)
         return Saved(path, done.step, done.epoch)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from distill.events import Captioned, Done, Event, Prepared, Sampled, Saved
+from distill.events import Captioned, Done, Event, Noted, Prepared, Prepares, Resumed, Sampled, Saved
 from distill.training.loop import Step
 
 
@@ -27,12 +27,18 @@ def follow(events: Iterable[Event], *, as_json: bool) -> Done:
     for event in events:
         if as_json:
             print(json.dumps(_plain(event), ensure_ascii=False), flush=True)
+        elif isinstance(event, Prepares):
+            bar = bar or tqdm(total=event.total, unit="picture", file=sys.stderr)
+            bar.set_description_str(event.text.partition(":")[0], refresh=False)
+            bar.update(event.done - bar.n)
+            if event.done == event.total:
+                bar = bar.close()
         elif isinstance(event, Step):
-            bar = bar or tqdm(total=event.total, unit="step", file=sys.stderr)
+            bar = bar or tqdm(total=event.total, initial=event.index - 1, unit="step", file=sys.stderr)
             bar.set_postfix_str(f"loss {event.loss:.4f}", refresh=False)
             bar.update()
         else:
-            if bar is not None and not isinstance(event, Saved):
+            if bar is not None and not isinstance(event, Saved | Noted):
                 bar.close()
             for line in _lines(event):
                 tqdm.write(line, file=sys.stdout)
@@ -68,6 +74,10 @@ def _lines(event: Event) -> list[str]:
         return [f"picture   {width} x {height}", *(f"note      {note}" for note in event.notes)]
     if isinstance(event, Captioned):
         return [f"captions  {', '.join(event.tags)}", *(f"note      {note}" for note in event.notes)]
+    if isinstance(event, Resumed):
+        return [f"resumed   after step {event.step} of {event.total}", *(f"note      {note}" for note in event.notes)]
+    if isinstance(event, Noted):
+        return [f"note      {event.note}"]
     if isinstance(event, Saved):
         return [f"saved     {event.path}"]
     if isinstance(event, Done):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.events import Captioned, Done, Event, Prepared, Sampled, Saved
+from distill.events import Captioned, Done, Event, Noted, Prepared, Prepares, Resumed, Sampled, Saved
 from distill.options import Options
 from distill.output.sidecars import preview_of
 from distill.plan import Plan
@@ -111,12 +111,31 @@ def after(job: Job, event: Event) -> Job:
     if isinstance(event, Captioned):
         notes = (*job.notes, *event.notes)
         return replace(job, tags=event.tags, notes=notes, text="Encodes the picture and the captions.")
+    if isinstance(event, Prepares):
+        return replace(job, text=event.text)
+    if isinstance(event, Resumed):
+        return _after_resumed(job, event)
+    if isinstance(event, Noted):
+        return replace(job, notes=tuple(dict.fromkeys((*job.notes, event.note))))
     if isinstance(event, Saved):
         return _after_saved(job, event)
     if isinstance(event, Sampled):
         previewed = (replace(s, preview=event.path) if preview_of(s.path) == event.path else s for s in job.saved)
         return replace(job, saved=tuple(previewed))
     return _after_done(job, event)
+
+
+def _after_resumed(job: Job, event: Resumed) -> Job:
+    """What was saved later than the state is made again."""
+    return replace(
+        job,
+        step=event.step,
+        total=event.total,
+        losses=event.losses,
+        saved=tuple(saved for saved in job.saved if saved.step <= event.step),
+        notes=tuple(dict.fromkeys((*job.notes, *event.notes))),
+        text=f"Goes on after step {event.step} of {event.total}.",
+    )
 
 
 def _after_saved(job: Job, event: Saved) -> Job:
@@ -126,7 +145,9 @@ def _after_saved(job: Job, event: Saved) -> Job:
     name = stem.removesuffix(suffix) if is_epoch else stem
     text = f"Epoch {epoch} is saved; makes its picture." if is_epoch else "Saved; makes the picture for its card."
     saved = SavedLora(path=event.path, step=event.step, epoch=epoch, written_ns=_written_ns(event.path))
-    return replace(job, name=name, text=text, saved=(*job.saved, saved))
+    return replace(
+        job, name=name, text=text, saved=(*(other for other in job.saved if other.path != event.path), saved)
+    )
 
 
 def _written_ns(path: Path) -> int:

@@ -58,8 +58,8 @@ def _is_of(stem: str, name: str) -> bool:
     return stem.startswith(name) and (rest in ("", ".preview") or epoch)
 
 
-def save(lora: Lora, path: Path, *, precision: str = "fp16") -> None:
-    """Write `lora` to `path`, which must be new; same layers and metadata, same bytes.
+def save(lora: Lora, path: Path, *, precision: str = "fp16", replace: bool = False) -> None:
+    """Write `lora` to `path`, which must be new unless `replace`; same layers and metadata, same bytes.
 
     Raises OutputError when it can't be written or has numbers that `precision` can't hold.
     """
@@ -73,7 +73,7 @@ def save(lora: Lora, path: Path, *, precision: str = "fp16") -> None:
         raise OutputError(f"{broken} has numbers that are not finite in {precision}.", "Nothing was saved.")
     data = _data(tensors)
     hashes = {"sshs_model_hash": _model_hash(data), "sshs_legacy_hash": _legacy_hash(tensors, data, lora.metadata)}
-    atomic.write(path, _header(tensors, lora.metadata | hashes) + data)
+    atomic.write(path, _header(tensors, lora.metadata | hashes) + data, replace=replace)
 
 
 def read(path: Path) -> Lora:

@@ -43,13 +43,18 @@ def metadata(
     return {key: str(value) for key, value in values.items()}
 
 
+def session_id(started_at: datetime) -> int:
+    """The same for all epochs of one training."""
+    return int(started_at.timestamp() * 1000) % 2**32
+
+
 def _run(
     options: Options, name: str, epoch: int, step: int, started_at: datetime, finished_at: datetime
 ) -> dict[str, Any]:
     train = options.train
     return {
         "ss_output_name": name,
-        "ss_session_id": int(started_at.timestamp() * 1000) % 2**32,  # the same for all epochs of one training
+        "ss_session_id": session_id(started_at),
         "ss_training_started_at": started_at.timestamp(),
         "ss_training_finished_at": finished_at.timestamp(),
         "ss_training_comment": f"one picture, Distill {distill.__version__}",
