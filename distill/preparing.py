@@ -10,7 +10,7 @@ from PIL import Image
 
 from distill.errors import PictureError
 from distill.events import Prepared
-from distill.image import masks, quality, views
+from distill.image import pictures, quality, views
 from distill.image.cuts import Cut, cuts_of, native
 from distill.image.loading import load
 from distill.image.upscaling import Enlarge
@@ -40,7 +40,7 @@ def prepare(
     of_views = _judged_views(cuts, picture.image, options, resolution_px, judged)
     image = cuts[0].image
     picture = replace(picture, alpha=picture.alpha or plan.alpha)
-    cuts, said = masks.masked(cuts, picture, plan, options)
+    cuts, said = pictures.training_pictures(cuts, picture, plan, options)
     return Prepared(picture, image, (*picture.notes, *judged, *found, *of_views, *said), cuts)
 
 
