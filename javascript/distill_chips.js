@@ -62,6 +62,7 @@
             this.holder = holder;
             this.id = holder.dataset.chipsFor;
             this.isTaking = holder.dataset.mode === "take";
+            this.isCounted = !holder.dataset.label;
             this.text = null;
             this.tags = [];
             this.active = 0; // the row that Tab comes to
@@ -73,7 +74,7 @@
 
         build() {
             const help = `${this.id}_keys`;
-            this.grid = make("div", {class: "distill-grid", role: "grid", "aria-label": say("Tags"), "aria-describedby": help});
+            this.grid = make("div", {class: "distill-grid", role: "grid", "aria-label": this.holder.dataset.label || say("Tags"), "aria-describedby": help});
             this.live = make("div", {class: "distill-unseen", "aria-live": "polite"});
             this.bar = make("div", {class: "distill-editor-bar"});
             const keys = this.isTaking

@@ -21,7 +21,8 @@
     /* ---- what was written ---- */
 
     function written(editor) {
-        const {first = "", cut = ""} = chips.told();
+        const {first = "", ...rest} = chips.told();
+        const cut = editor.isCounted ? rest.cut : ""; // of the picture's captions only
         const cutFrom = cut ? editor.tags.findIndex((tag) => chips.plain(tag) === chips.plain(cut)) : -1;
         const shown = editor.tags.map((tag, index) => ({tag, index})).filter(({tag}) => !editor.isInFirst(tag));
         const made = first ? [pinned(first)] : [];

@@ -21,6 +21,8 @@ def told(captions: str, proposal: str, draft: Draft | None, count: Count, option
         "first": count.tags[0] if draft and count.tags else "",
         "cut": count.cut,
         "locked": options.caption.identity == "locked",
+        "views": options.picture.views,
+        "view_min_px": options.picture.view_min_px,
         "picture": draft.mark if draft else "",
         "tags": facts((*written, *proposed)),
         "difference": compared and {"new": compared.new, "same": compared.same, "missing": compared.missing},

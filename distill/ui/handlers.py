@@ -18,7 +18,7 @@ from distill.errors import DistillError, PictureError
 from distill.image.addresses import fetch
 from distill.image.loading import load
 from distill.jobs import Jobs, Order
-from distill.ui import chips, html, live, options_form
+from distill.ui import chips, html, live, options_form, views_panel
 from distill.ui import draft as drafts
 from distill.ui.prompt import block
 
@@ -115,10 +115,12 @@ class Handlers:
         return [html.cost(goal.help), *options_form.updates(goal.values, options_form.NAMES)]
 
     def distill(self, picture: Given, captions: str, *values: Any) -> str:
-        """Order a LoRA -> what went wrong."""
+        """Order a LoRA -> what went wrong; behind the options' values come those of the views panel."""
         tags = tuple(tag_text.parse(captions or ""))
         try:
-            self.jobs.submit(Order(picture=_image(picture), tags=tags or None, options=options_form.read(values)))
+            plan = views_panel.plan(_image(picture), values[len(options_form.NAMES) :])
+            options = options_form.read(values)
+            self.jobs.submit(Order(picture=_image(picture), tags=tags or None, options=options, plan=plan))
         except DistillError as error:
             return html.problem(error.message, error.hint)
         return ""

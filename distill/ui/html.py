@@ -88,6 +88,11 @@ def state(values: Mapping[str, Any]) -> str:
     return f'<div data-distill="{escape(json.dumps(values))}"></div>'
 
 
+def data(name: str, values: Mapping[str, Any]) -> str:
+    """Values for a script of ours, in the attribute data-`name`; they are never seen."""
+    return f'<div data-{name}="{escape(json.dumps(values))}"></div>'
+
+
 def strip(tiles: Sequence[tuple[str, str, Path | None]], chosen: str, absent: str = "no picture") -> str:
     """The epochs as pictures to choose from; a tile is (LoRA's file name, what is under it, its picture).
 

@@ -10,7 +10,7 @@ import gradio as gr
 from distill import goals
 from distill.captions.tokens import READ_TOKENS
 from distill.options import CaptionOptions
-from distill.ui import captioner_panel, chips, html, options_form
+from distill.ui import captioner_panel, chips, html, options_form, views_panel
 from distill.ui.gradio_compat import html as text
 from distill.ui.gradio_compat import picture
 from distill.ui.prompt import WORDS
@@ -52,6 +52,7 @@ def draw(surroundings: Surroundings) -> Page:
             with gr.Column(scale=6, min_width=300, elem_id="distill_right"):
                 _captions(page, surroundings)
                 _order(page, surroundings)
+        views_panel.draw(page.parts)
         with gr.Column(elem_id="distill_job"):
             _running(page)
             _after(page, surroundings)

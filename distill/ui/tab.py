@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from distill.jobs import Jobs
-from distill.ui import captioner_panel, panels
+from distill.ui import captioner_panel, panels, views_panel
 from distill.ui.gradio_compat import LATEST, LIVE, SLOW
 from distill.ui.handlers import Handlers
 from distill.ui.panels import Page
@@ -23,6 +23,7 @@ def build(jobs: Jobs, surroundings: Surroundings) -> gr.Blocks:
         _connect_draft(page, does)
         _connect_job(page, does)
         captioner_panel.connect(page.parts, page.options, jobs)
+        views_panel.connect(page.parts, page.widgets, jobs)
         surroundings.bind_picture(page.picture, page.last)
         for name in surroundings.tabs:
             if name != "txt2img":
@@ -38,7 +39,8 @@ def _connect_draft(page: Page, does: Handlers) -> None:
         "outputs": [page.notes, page.counter, page.remarks, page.cost, page.options["name"]],
         **LIVE,
     }
-    page.picture.change(**looked, **LIVE).then(**counted)
+    shown = views_panel.showing(page.parts, page.widgets)
+    page.picture.change(**looked, **LIVE).then(**counted).then(**shown)
     page.recount.click(**counted, **LATEST)
     loading = {"fn": does.load, "inputs": [page.url], "outputs": [page.picture, page.notes]}
     page.load.click(**loading, **SLOW)
@@ -65,7 +67,8 @@ def _connect_job(page: Page, does: Handlers) -> None:
     checked = [page.picture, page.captions, page.proposal, page.proposed, *page.widgets]
     page.ground.click(does.check_words, checked, [page.said], **LIVE).then(**ticked)
     page.ground_stop.click(does.stop_checking, None, None, **LIVE).then(**ticked)
-    page.go.click(does.distill, [page.picture, page.captions, *page.widgets], [page.message], **LIVE).then(**ticked)
+    ordered = [page.picture, page.captions, *page.widgets, *views_panel.inputs(page.parts)]
+    page.go.click(does.distill, ordered, [page.message], **LIVE).then(**ticked)
     page.stop.click(does.stop, None, [page.message], **LIVE).then(**ticked)
     page.discard.click(does.discard, None, [page.message], **LIVE).then(**ticked)
     page.dismiss.click(does.dismiss, None, None, **LIVE).then(**ticked)
