@@ -13,7 +13,8 @@ from distill.events import Captioned, Prepared
 from distill.host import Models
 from distill.image.augment import recoloured
 from distill.image.cuts import Cut
-from distill.options import CaptionOptions, Options
+from distill.options import CaptionOptions, Options, TrainOptions
+from distill.output.metadata import Counts
 from distill.training.encode import DataSet, Source, caption_variants, encode, own_draws
 from distill.training.prior import ClassPicture, balanced, without_trigger
 
@@ -53,6 +54,15 @@ def data_set(
         class_sources=of_class,
         without_trigger=bare if reg.teacher_class or reg.teacher_blank else None,
     )
+
+
+def counts_of(data: DataSet, options: TrainOptions, class_pictures: Sequence[ClassPicture]) -> Counts:
+    """What the file's metadata say of it."""
+    pictures = 1 if options.repeats_of == "epoch" else sum(item.repeats for item in data.items)
+    folders: dict[str, tuple[int, int]] = {}
+    for picture in class_pictures[: len(data.class_items)]:
+        folders[picture.folder] = (picture.repeats, folders.get(picture.folder, (0, 0))[1] + 1)
+    return Counts(epoch_steps=data.epoch_steps(options), pictures=pictures, class_folders=folders)
 
 
 def _recoloured(cut: Cut, number: int, options: Options) -> tuple[Image.Image, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.errors import OutputError
-from distill.events import Captioned, Event, Sampled
+from distill.events import Captioned, Event, Prepares, Sampled
 from distill.options import Options
 from distill.output import atomic
 from distill.saving import QUICK_STEPS
@@ -34,6 +34,7 @@ class Setting:
     network_dim: int
     gradient_checkpointing: bool
     train_text_encoder: bool
+    teachers: int = 0  # that each step asks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,7 @@ def setting_of(options: Options, checkpoint: str, native_px: int) -> Setting:
         network_dim=options.network.network_dim,
         gradient_checkpointing=train.gradient_checkpointing,
         train_text_encoder=train.train_text_encoder,
+        teachers=bool(options.regularization.teacher_class) + bool(options.regularization.teacher_blank),
     )
 
 
@@ -63,7 +65,8 @@ def sampling_steps(options: Options, after_step: int = 0) -> int:
     """Sampling steps of all pictures that a job still makes after `after_step` steps of training."""
     train, sample = options.train, options.sample
     quick = min(QUICK_STEPS, sample.sample_steps)
-    epochs = range(after_step // train.repeats + 1, train.epochs)  # the last epoch has the card's picture instead
+    begun = after_step * train.epochs // options.steps
+    epochs = range(begun + 1, train.epochs)  # the last epoch has the card's picture instead
     pictures = sum(epoch % sample.sample_every == 0 for epoch in epochs) if sample.sample_every else 0
     return pictures * quick + (sample.sample_steps if options.output.preview else 0)
 
@@ -86,14 +89,16 @@ class Pace:
         passed_s = now - self._last_s
         if isinstance(event, Step):
             # The first step also has the encoding in it.
-            if not isinstance(self._last, Captioned):
+            if not isinstance(self._last, Captioned | Prepares):
                 self._steps.append(passed_s)
             self._done = event.index
         elif isinstance(event, Sampled):
-            is_last = event.step == self._options.train.steps
+            is_last = event.step == self._options.steps
             steps = self._options.sample.sample_steps
             self._sampling.append(passed_s / (steps if is_last else min(QUICK_STEPS, steps)))
             self._pictures_s += passed_s
+        elif isinstance(event, Prepares):
+            self._pictures_s += passed_s  # the next training has them already
         self._last, self._last_s = event, now
 
     @property
@@ -108,7 +113,7 @@ class Pace:
             return None
         step_s = statistics.median(self._steps[-RECENT:])
         sampling_s = self._sampling[-1] if self._sampling else step_s * STEP_TO_SAMPLING
-        left = self._options.train.steps - self._done
+        left = self._options.steps - self._done
         return left * step_s + sampling_steps(self._options, self._done) * sampling_s
 
     def cost(self, setting: Setting) -> Cost | None:
@@ -126,12 +131,12 @@ class Pace:
 
 def sentence(options: Options, setting: Setting, known: list[Cost]) -> str:
     """The one line that says what a job will cost, from the newest measurement that fits."""
-    what = f"{options.train.steps} steps at {setting.px} px"
+    what = f"{options.steps} steps at {setting.px} px"
     cost, how = _fitting(setting, known)
     if cost is None:
         return f"{what}: how long it takes here is not measured yet with these settings."
     sampling_s = cost.sampling_step_s or cost.step_s * STEP_TO_SAMPLING
-    seconds = cost.rest_s + options.train.steps * cost.step_s + sampling_steps(options) * sampling_s
+    seconds = cost.rest_s + options.steps * cost.step_s + sampling_steps(options) * sampling_s
     return f"{what}: about {spoken(seconds)}, as measured {how}."
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import secrets
 import threading
 import time
-from collections import deque
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,18 +15,17 @@ from PIL import Image
 from distill.captions.portrait import Description
 from distill.errors import CheckpointError, JobError, OutputError
 from distill.host import Host
-from distill.jobs import costs
+from distill.jobs import costs, going_on
 from distill.jobs.captioners import Captioners
 from distill.jobs.captioning import Captioning
 from distill.jobs.grounding import Words
 from distill.jobs.job import Job, Order
 from distill.jobs.journal import KEPT, Journal
+from distill.jobs.line import Line
 from distill.jobs.ordering import check_order
-from distill.jobs.running import Ticket, discarded, free_memory
+from distill.jobs.running import Ticket, discarded
 from distill.options import CaptionOptions, Options
 from distill.output.atomic import check_writable
-
-IDLE_S = 60.0  # how long the thread waits for the next job before it ends
 
 _log = logging.getLogger(__name__)
 
@@ -40,9 +37,7 @@ class Jobs:
         self.host = host
         self._changed = threading.Condition(threading.RLock())
         self._tickets: dict[str, Ticket] = {}  # in the order of submission
-        self._queue: deque[Ticket] = deque()
-        self._thread: threading.Thread | None = None
-        self._closed = False
+        self._line = Line(host, self._changed)
         self._dismissed: set[str] = set()
         self.captioning = Captioning(host, self._is_busy)
         self.captioners = Captioners(host)
@@ -59,7 +54,7 @@ class Jobs:
             id=f"distill-{secrets.token_hex(6)}",
             text="Waits for the job before it." if self._is_busy() else "Begins.",
             checkpoint=loaded.name,
-            total=order.options.train.steps,
+            total=order.options.steps,
             tags=order.tags or (),
             given=order.tags or (),
             notes=order.notes,
@@ -67,8 +62,28 @@ class Jobs:
             options=order.options,
         )
         order = replace(order, picture=order.picture.copy())  # the caller may go on to draw on theirs
+        return self._begin(job, order)
+
+    def resume(self, job_id: str) -> Job:
+        """Go on with a job whose process died, or that failed, after the last epoch that it has a state of.
+
+        Raises JobError when that can't be, CheckpointError when another checkpoint is loaded.
+        """
+        with self._changed:
+            job, loaded = self.get(job_id), self.host.loaded()
+            order = going_on.order_of(self.host.work_dir, self._journal, job, loaded)
+            check_writable(self.host.lora_dir)
+            text = "Waits for the job before it." if self._is_busy() else "Goes on."
+            job = replace(job, state="queued", text=text, error="", hint="", given=order.tags or ())
+            return self._begin(job, order)
+
+    def can_resume(self, job: Job) -> bool:
+        """Whether it has ended with a state to go on from."""
+        return going_on.can_go_on(self.host.work_dir, job)
+
+    def _begin(self, job: Job, order: Order) -> Job:
         ticket = Ticket(job, order, self.host, self._journal, self._changed)
-        ticket.open_journal(order.picture)
+        ticket.open_journal(order)
         self._enqueue(ticket)
         self.words.cancel("Stopped: a training goes first.")
         return ticket.snapshot()
@@ -109,6 +124,7 @@ class Jobs:
         if job.active or job.state == "discarded":
             return job
         job = discarded(job)
+        going_on.forget(self.host.work_dir, self._journal, job_id)
         with self._changed:
             if job_id in self._tickets:
                 self._tickets[job_id].job = job
@@ -136,15 +152,18 @@ class Jobs:
             return ticket.order if ticket else None
 
     def cut_off(self) -> tuple[Job, ...]:
-        """Jobs whose process died before they ended and that were not dismissed yet, newest first."""
+        """Jobs whose process died before they ended, or that can go on, and that were not dismissed, newest first."""
         entries = [entry for entry in self._journal.entries() if not entry.dismissed]
         jobs = (entry.ended for entry in entries if entry.job.id not in self._dismissed)
-        return tuple(job for job in jobs if job and job.state == "cut_off")
+        return tuple(job for job in jobs if job and (job.state == "cut_off" or self.can_resume(job)))
 
     def dismiss(self, job_id: str) -> None:
-        """Don't tell of it any more; what was kept stays. Raises JobError."""
+        """Don't tell of it any more, nor go on with it; LoRAs that it made stay. Raises JobError."""
         job = self.get(job_id)
+        if job.active:
+            return
         self._dismissed.add(job_id)
+        going_on.forget(self.host.work_dir, self._journal, job_id)
         if job.state == "cut_off":
             self._note(job, dismissed=True)
 
@@ -165,11 +184,9 @@ class Jobs:
     def close(self) -> None:
         """Take no more jobs; the one at work is stopped and kept, the waiting ones are ended."""
         with self._changed:
-            self._closed = True
+            thread = self._line.close()
             for ticket in self._tickets.values():
                 ticket.ask("stop")
-            self._changed.notify_all()
-            thread = self._thread
         self.captioning.stop()
         self.words.close()
         if thread is not None and thread is not threading.current_thread():
@@ -202,47 +219,9 @@ class Jobs:
 
     def _enqueue(self, ticket: Ticket) -> None:
         with self._changed:
-            if self._closed:
-                raise JobError("No more jobs are taken.", "The program is about to end.")
+            self._line.add(ticket)
+            self._tickets.pop(ticket.job.id, None)  # it goes to the end, as the newest
             self._tickets[ticket.job.id] = ticket
             ended = [job_id for job_id, known in self._tickets.items() if not known.job.active]
             for job_id in ended[: max(0, len(self._tickets) - KEPT)]:
                 del self._tickets[job_id]
-            self._queue.append(ticket)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="distill-jobs", daemon=True)
-                self._thread.start()
-            self._changed.notify_all()
-
-    def _work(self) -> None:
-        while (ticket := self._next()) is not None:
-            try:
-                self._do(ticket)
-            except BaseException as error:  # noqa: BLE001 - whatever a job does, the next one gets its turn
-                with contextlib.suppress(BaseException):  # the host is told of the end, and may break once more
-                    ticket.fail(error)
-            ticket.order = None
-            del ticket
-            free_memory()
-
-    def _next(self) -> Ticket | None:
-        with self._changed:
-            until = time.monotonic() + IDLE_S
-            while not self._queue:
-                left_s = until - time.monotonic()
-                if self._closed or left_s <= 0:
-                    self._thread = None
-                    return None
-                self._changed.wait(left_s)
-            return self._queue.popleft()
-
-    def _do(self, ticket: Ticket) -> None:
-        if not ticket.job.active:
-            return
-        ticket.wait()
-        options = ticket.job.options
-        name = options.output.name or options.caption.trigger or "a LoRA"
-        with self.host.turn(ticket.job.id, f"Distill: {name}") as turn:
-            ending = ticket.run(turn)
-        if ending is not None:
-            ticket.end(ending)

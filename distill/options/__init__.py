@@ -68,6 +68,11 @@ class Options:
         """The inverse of `from_flat`, defaults included."""
         return {f.name: getattr(getattr(self, part.name), f.name) for part in fields(self) for f in _of(self, part)}
 
+    @property
+    def steps(self) -> int:
+        """Optimizer steps in all for one picture, those of class pictures among them."""
+        return self.train.steps * (1 if self.regularization.reg_pictures == "none" else 2)
+
     def public(self) -> dict[str, Any]:
         """`flat` without the private ones, for what is passed on."""
         private = {f.name for part in fields(self) for f in _of(self, part) if f.metadata["private"]}

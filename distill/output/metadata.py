@@ -6,7 +6,8 @@ Every value is text. A1111 takes any `ss_*` as the mark of SD1, Forge wants `mod
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,20 @@ from distill.host import Models
 from distill.options import Options
 
 PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """How much was trained on."""
+
+    epoch_steps: int
+    pictures: int = 1  # that have `repeats` of their own
+    class_folders: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # name -> repeats and pictures
+
+    @property
+    def class_pictures(self) -> int:
+        """With their folders' repeats, as kohya counts."""
+        return sum(repeats * count for repeats, count in self.class_folders.values())
 
 
 def metadata(
@@ -29,12 +44,18 @@ def metadata(
     step: int,
     started_at: datetime,
     finished_at: datetime,
+    counts: Counts | None = None,
 ) -> dict[str, str]:
-    """All of it; `name` is the file's stem, which A1111 makes the LoRA's alias, `size_px` is (width, height)."""
+    """All of it; `name` is the file's stem, which A1111 makes the LoRA's alias, `size_px` is (width, height).
+
+    Without `counts` it was one picture.
+    """
+    counts = counts or Counts(epoch_steps=options.train.repeats)
     values = {
         **_run(options, name, epoch, step, started_at, finished_at),
+        **_steps(options, counts),
         **_network(options),
-        **_data(options, name, tags, size_px),
+        **_data(options, name, tags, size_px, counts),
         **_model(models, options),
         **_modelspec(models, name, tags, size_px, finished_at),
         "distill_version": distill.__version__,
@@ -61,20 +82,27 @@ def _run(
         "ss_epoch": epoch,
         "ss_steps": step,
         "ss_num_epochs": train.epochs,
-        "ss_max_train_steps": train.steps,
-        "ss_num_batches_per_epoch": train.repeats,
         "ss_seed": train.seed,
         "ss_learning_rate": train.unet_lr,
         "ss_unet_lr": train.unet_lr,
         "ss_text_encoder_lr": train.text_encoder_lr if train.train_text_encoder else 0.0,
         "ss_lr_scheduler": train.lr_scheduler,
-        "ss_lr_warmup_steps": round(train.lr_warmup * train.steps),
         "ss_optimizer": f"{train.optimizer}(weight_decay={train.weight_decay},{train.optimizer_args})",
         "ss_max_grad_norm": train.max_grad_norm,
         "ss_gradient_checkpointing": train.gradient_checkpointing,
         "ss_gradient_accumulation_steps": train.gradient_accumulation,
         "ss_loss_type": "l2",
         **_noise(options),
+    }
+
+
+def _steps(options: Options, counts: Counts) -> dict[str, Any]:
+    train = options.train
+    total = counts.epoch_steps * train.epochs
+    return {
+        "ss_max_train_steps": total,
+        "ss_num_batches_per_epoch": counts.epoch_steps,
+        "ss_lr_warmup_steps": round(train.lr_warmup * total),
     }
 
 
@@ -117,15 +145,17 @@ def _network(options: Options) -> dict[str, Any]:
     }
 
 
-def _data(options: Options, name: str, tags: Sequence[str], size_px: tuple[int, int]) -> dict[str, Any]:
+def _data(options: Options, name: str, tags: Sequence[str], size_px: tuple[int, int], counts: Counts) -> dict[str, Any]:
     train, repeats = options.train, options.train.repeats
-    folder = f"{repeats}_{name}"
-    bucket = {"resolution": list(size_px), "count": repeats}
+    folder, images = f"{repeats}_{name}", repeats * counts.pictures
+    of_class = {name: {"n_repeats": times, "img_count": n} for name, (times, n) in counts.class_folders.items()}
+    bucket = {"resolution": list(size_px), "count": images}
     return {
-        "ss_num_train_images": repeats,  # kohya counts repeats
-        "ss_num_reg_images": 0,
-        "ss_dataset_dirs": json.dumps({folder: {"n_repeats": repeats, "img_count": 1}}),
-        "ss_reg_dataset_dirs": "{}",
+        "ss_num_train_images": images,  # kohya counts repeats
+        "ss_num_reg_images": counts.class_pictures,
+        "ss_prior_loss_weight": options.regularization.reg_weight,
+        "ss_dataset_dirs": json.dumps({folder: {"n_repeats": repeats, "img_count": counts.pictures}}),
+        "ss_reg_dataset_dirs": json.dumps(of_class),
         "ss_tag_frequency": json.dumps({folder: dict.fromkeys(tags, 1)}, ensure_ascii=False),
         "ss_bucket_info": json.dumps({"buckets": {"0": bucket}, "mean_img_ar_error": 0.0}),
         "ss_resolution": str(tuple(size_px)),
