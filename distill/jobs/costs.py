@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.errors import OutputError
-from distill.events import Captioned, Event, Prepares, Sampled
+from distill.events import Captioned, Event, Prepares, Resumed, Sampled
 from distill.options import Options
 from distill.output import atomic
 from distill.saving import QUICK_STEPS
@@ -82,6 +82,7 @@ class Pace:
         self._sampling: list[float] = []  # seconds per sampling step, of each picture
         self._pictures_s = 0.0
         self._done = 0
+        self._is_whole = True  # and not the rest of a training that was cut off
 
     def note(self, event: Event) -> None:
         """To be told of each event as it comes."""
@@ -89,7 +90,7 @@ class Pace:
         passed_s = now - self._last_s
         if isinstance(event, Step):
             # The first step also has the encoding in it.
-            if not isinstance(self._last, Captioned | Prepares):
+            if not isinstance(self._last, Captioned | Prepares | Resumed):
                 self._steps.append(passed_s)
             self._done = event.index
         elif isinstance(event, Sampled):
@@ -97,6 +98,8 @@ class Pace:
             steps = self._options.sample.sample_steps
             self._sampling.append(passed_s / (steps if is_last else min(QUICK_STEPS, steps)))
             self._pictures_s += passed_s
+        elif isinstance(event, Resumed):
+            self._done, self._is_whole = event.step, False
         elif isinstance(event, Prepares):
             self._pictures_s += passed_s  # the next training has them already
         self._last, self._last_s = event, now
@@ -118,7 +121,7 @@ class Pace:
 
     def cost(self, setting: Setting) -> Cost | None:
         """What this job cost, once it is done; None when it was too short to tell."""
-        if not self._steps:
+        if not self._steps or not self._is_whole:
             return None
         step_s = statistics.median(self._steps)
         return Cost(

@@ -29,6 +29,7 @@ class Order:
     options: Options
     notes: tuple[str, ...] = ()  # what was said already when the picture was opened
     plan: Plan = field(default_factory=Plan)
+    resume: bool = False  # from the state that is kept under the job's id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,7 @@ def after(job: Job, event: Event) -> Job:
         notes = (*job.notes, *(note for note in event.notes if note not in job.notes))
         return replace(job, notes=notes, size_px=event.image.size, text="Asks for the captions.")
     if isinstance(event, Captioned):
-        notes = (*job.notes, *event.notes)
+        notes = tuple(dict.fromkeys((*job.notes, *event.notes)))
         return replace(job, tags=event.tags, notes=notes, text="Encodes the picture and the captions.")
     if isinstance(event, Prepares):
         return replace(job, text=event.text)

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import logging
 import os
 import re
 import shutil
 from dataclasses import dataclass, fields, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from distill.errors import OptionError, OutputError
-from distill.jobs.job import STATES, Job, SavedLora
+from distill.jobs import orders
+from distill.jobs.job import STATES, Job, Order, SavedLora
+from distill.jobs.orders import png
 from distill.options import Options
 from distill.output import atomic
+from distill.processes import alive, started_at_s
 
 KEPT = 50  # jobs whose folders stay
-SAME_START_S = 5  # clocks are set right while a process runs, so its start seems to move a little
 JOURNAL, PICTURE = "journal.json", "picture.png"
 
 _log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class Entry:
     @property
     def alive(self) -> bool:
         """Whether the process that works, or worked, on it still runs."""
-        return abs(_process_started_s(self.pid) - self.process_started_s) < SAME_START_S
+        return alive(self.pid, self.process_started_s)
 
     @property
     def ended(self) -> Job | None:
@@ -66,7 +67,7 @@ class Journal:
             raise OutputError(
                 f"{self.folder} can't be written: {error.strerror}.", "Free its disk or rights."
             ) from error
-        atomic.write(self.folder / job.id / PICTURE, _png(picture), replace=True)
+        atomic.write(self.folder / job.id / PICTURE, png(picture), replace=True)
         self.write(job)
         self._forget_oldest()
 
@@ -76,10 +77,23 @@ class Journal:
             "job": job.as_json(),
             "lora_dirs": sorted({str(saved.path.parent) for saved in job.saved}),
             "pid": os.getpid(),
-            "process_started_s": _process_started_s(os.getpid()),
+            "process_started_s": started_at_s(os.getpid()),
             "dismissed": dismissed,
         }
         atomic.write(self.folder / job.id / JOURNAL, json.dumps(values, indent=1).encode(), replace=True)
+
+    def keep_order(self, job_id: str, order: Order) -> None:
+        """What is needed to go on with it after a crash. Raises OutputError."""
+        orders.write(self.folder / job_id, order)
+
+    def order(self, job_id: str) -> Order | None:
+        """What `keep_order` kept; None when it is not there whole."""
+        picture = self.picture(job_id)
+        return orders.read(self.folder / job_id, picture) if picture else None
+
+    def forget_order(self, job_id: str) -> None:
+        """Nobody will go on with it. Never raises."""
+        orders.remove(self.folder / job_id)
 
     def picture(self, job_id: str) -> Path | None:
         """The picture that was given."""
@@ -114,7 +128,7 @@ class Journal:
         by_age = sorted(self._folders(), key=_changed_s, reverse=True)
         with contextlib.suppress(OSError):  # another process may tidy up as well
             for folder in by_age[KEPT:]:
-                if folder.name not in running and {path.name for path in folder.iterdir()} <= {JOURNAL, PICTURE}:
+                if folder.name not in running and all(_is_ours(path.name) for path in folder.iterdir()):
                     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -128,18 +142,15 @@ def _read(path: Path, mtime_ns: int, size: int) -> Entry | None:
         return None
 
 
+def _is_ours(name: str) -> bool:
+    return name in (JOURNAL, PICTURE) or bool(orders.FILE.fullmatch(name)) or name.endswith(".part")
+
+
 def _changed_s(folder: Path) -> float:
     for path in (folder / JOURNAL, folder):
         with contextlib.suppress(OSError):
             return path.stat().st_mtime
     return 0.0
-
-
-def _png(picture: Image.Image) -> bytes:
-    out = io.BytesIO()
-    plain = picture if picture.mode in ("1", "L", "LA", "P", "RGB", "RGBA") else picture.convert("RGB")
-    plain.save(out, "PNG", compress_level=1)  # nobody waits for the last per cent
-    return out.getvalue()
 
 
 def _entry(values: dict[str, Any]) -> Entry:
@@ -192,23 +203,3 @@ def _cut_off(job: Job) -> Job:
     names = ", ".join(saved.path.stem for saved in kept)
     text = f"The program ended {where}. " + (f"Kept: {names}." if kept else "Nothing had been saved.")
     return replace(job, state="cut_off", text=text, saved=kept, eta_s=None)
-
-
-@cache
-def _own_start_s() -> float:
-    import psutil
-
-    return float(psutil.Process().create_time())
-
-
-def _process_started_s(pid: int) -> float:
-    """When the process with that number began, as Unix time; negative when there is none."""
-    import psutil
-
-    if pid == os.getpid():
-        return _own_start_s()
-    try:
-        process = psutil.Process(pid)
-        return -1e9 if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
-    except (psutil.Error, ValueError, OverflowError):
-        return -1e9

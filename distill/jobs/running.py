@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from distill.errors import DistillError, OutputError
 from distill.events import Done, Event, Sampled, Saved
 from distill.host import Host, Turn
-from distill.jobs import costs
+from distill.jobs import costs, going_on
 from distill.jobs.job import Job, Order, after
 from distill.jobs.journal import Journal
 from distill.output.sidecars import ENDINGS
@@ -23,8 +23,6 @@ from distill.training.loop import Step
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
-
-    from PIL import Image
 
 JOURNAL_EVERY_S = 3.0
 
@@ -51,9 +49,14 @@ class Ticket:
             running = self._pace is not None and self.job.active
             return replace(self.job, seconds=self._pace.seconds) if running and self._pace else self.job
 
-    def open_journal(self, picture: Image.Image) -> None:
-        """Keep picture and job; a folder that can't be written is only worth a note."""
-        self._journaling(lambda: self._journal.begin(self.job, picture))
+    def open_journal(self, order: Order) -> None:
+        """Keep job and order; a folder that can't be written is only worth a note."""
+        if order.resume:
+            self._write()
+            return
+        self._journaling(lambda: self._journal.begin(self.job, order.picture))
+        if order.options.output.keep_state:
+            self._journaling(lambda: self._journal.keep_order(self.job.id, order))
 
     def wait(self) -> None:
         """Its turn has come with us, but not yet with the host."""
@@ -71,7 +74,8 @@ class Ticket:
                 self._changed.notify_all()
                 return
             state = "discarded" if self.wish == "discard" else "stopped"
-            self.end(replace(self.job, state=state, text="Ended before it began; nothing was saved."))
+            rest = "what was saved before stays" if self.job.saved else "nothing was saved"
+            self.end(replace(self.job, state=state, text=f"Ended before it began; {rest}."))
 
     def run(self, turn: Turn) -> Job | None:
         """Train; how it ended, to be told once the host has everything back. None when it ended while it waited."""
@@ -103,6 +107,8 @@ class Ticket:
         self._write()
         if had_files:
             self._host.loras_changed()
+        if not going_on.can_go_on(self._host.work_dir, self.job):
+            going_on.forget(self._host.work_dir, self._journal, self.job.id)
 
     def fail(self, error: BaseException) -> None:
         """Its end by an error; what was saved before stays."""
@@ -126,7 +132,16 @@ class Ticket:
             self._asked_to_stop = self._asked_to_stop or bool(self.wish) or turn.interrupted()
             return self._asked_to_stop
 
-        events = distill(self._host, order.picture, order.tags, order.options, plan=order.plan, should_stop=should_stop)
+        events = distill(
+            self._host,
+            order.picture,
+            order.tags,
+            order.options,
+            plan=order.plan,
+            should_stop=should_stop,
+            key=self.job.id,
+            resume=order.resume,
+        )
         with contextlib.closing(events):  # type: ignore[type-var]
             for event in events:
                 if isinstance(event, Done):

@@ -10,7 +10,7 @@ from PIL import Image
 
 import distill.jobs
 from distill.errors import CaptionError, CheckpointError, JobError, OutputError, PictureError
-from distill.jobs import Jobs, Order, shared_jobs, worker
+from distill.jobs import Jobs, Order, line, shared_jobs
 from distill.options import CaptionOptions
 from tests.jobs.conftest import order
 from tests.models.host import TinyHost
@@ -256,7 +256,7 @@ def test_the_cost_is_measured_and_then_told(host, jobs):
 
 
 def test_the_thread_ends_when_nothing_comes_and_begins_again(host, jobs, monkeypatch):
-    monkeypatch.setattr(worker, "IDLE_S", 0.05)
+    monkeypatch.setattr(line, "IDLE_S", 0.05)
 
     def threads():
         return [thread for thread in threading.enumerate() if thread.name == "distill-jobs"]
