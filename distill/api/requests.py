@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
@@ -95,9 +96,10 @@ def plan_of(body: Mapping[str, Any], policy: Policy) -> Plan:
 
 def _shot(which: str, value: Any, policy: Policy) -> Shot:
     checked_keys(which, value, SHOT_KEYS)
-    source = load(picture_of(value.get("picture"), policy)).image
+    picture = load(picture_of(value.get("picture"), policy))
     own = {key: part for key, part in value.items() if key in ("views", "mask", "repeats")}
-    return Shot(source=source, tags=tags_of(value.get("captions")), plan=plan_of(own, policy))
+    plan = replace(plan_of(own, policy), alpha=picture.alpha)
+    return Shot(source=picture.image, tags=tags_of(value.get("captions")), plan=plan)
 
 
 SHOT_KEYS = ("picture", "captions", "views", "mask", "repeats")

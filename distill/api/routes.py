@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,7 @@ def add_routes(app: FastAPI, jobs: Jobs, policy: Policy) -> None:
         ("GET", "/jobs/{job_id}", api.job),
         ("POST", "/jobs/{job_id}/stop", api.stop),
         ("POST", "/jobs/{job_id}/discard", api.discard),
+        ("POST", "/jobs/{job_id}/resume", api.resume),
         ("GET", "/jobs/{job_id}/picture", api.picture),
         ("GET", "/jobs/{job_id}/samples/{n}", api.sample),
         ("GET", "/library", api.library),
@@ -143,7 +145,7 @@ class _Api:
         recipe = recipe_of(body.get("preset"), self._host)
         options, tags = options_of(body.get("options"), self._policy, recipe), tags_of(body.get("captions"))
         picture = load(picture_of(body.get("picture"), self._policy))
-        plan = plan_of(body, self._policy)
+        plan = replace(plan_of(body, self._policy), alpha=picture.alpha)
         order = Order(picture=picture.image, tags=tags, options=options, notes=picture.notes, plan=plan)
         return job_json(self._jobs.submit(order), self._host)
 
@@ -173,6 +175,18 @@ class _Api:
         """End a job and delete the files that it made"""
         job = await run_in_threadpool(self._jobs.discard, request.path_params["job_id"])
         return job_json(job, self._host)
+
+    async def resume(self, request: Request) -> Any:
+        """Go on with a job that was cut off or failed, after its last whole epoch"""
+        return JSONResponse(await run_in_threadpool(self._resume, request.path_params["job_id"]), 202)
+
+    def _resume(self, job_id: str) -> dict[str, Any]:
+        job = self._jobs.get(job_id)
+        if job.active:
+            raise Refusal(409, "This job is still at work.")
+        if not self._jobs.can_resume(job):
+            raise Refusal(409, "Nothing is kept of this job to go on from.", "Order it anew.")
+        return job_json(self._jobs.resume(job_id), self._host)
 
     async def picture(self, request: Request) -> Any:
         """The picture that a job was given"""

@@ -86,6 +86,20 @@ def test_views_mask_and_further_pictures_arrive(client, jobs):
     assert set(client.get("/distill/v1/schema").json()["train"]) == set(body)
 
 
+def test_the_transparency_of_pictures_arrives(client, jobs):
+    image = Image.new("RGBA", (96, 128), (200, 30, 30, 255))
+    image.paste((0, 0, 0, 0), (0, 0, 48, 128))
+    further = [{"picture": png(image), "captions": "woman"}]
+    body = {"picture": png(image), "captions": "woman", "options": LONG, "pictures": further}
+    job = client.post("/distill/v1/train", json=body).json()
+    try:
+        plan = jobs.order(job["id"]).plan
+    finally:
+        client.post(f"/distill/v1/jobs/{job['id']}/discard")
+        jobs.wait(job["id"], 60)
+    assert plan.alpha.tobytes() == plan.more[0].plan.alpha.tobytes() == image.getchannel("A").tobytes()
+
+
 def test_captions_are_proposed(client):
     answer = client.post("/distill/v1/caption", json={"picture": PICTURE, "options": {"captioner": "pocket"}})
     assert answer.status_code == 200, answer.text
