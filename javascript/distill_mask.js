@@ -96,6 +96,7 @@
         }
 
         keep() {
+            this.alter((level) => (level < 128 ? 0 : 255)); // else what is erased leaves a veil
             const share = this.drawShare();
             this.text = share ? this.png() : "";
             write(textbox(), this.text);

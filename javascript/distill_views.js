@@ -22,10 +22,12 @@
     const find = (id) => all().find((view) => view.id === id);
     const colour = (view) => COLOURS[all().indexOf(view) % COLOURS.length];
 
+    const whole = (view) => ({name: "", captions: null, repeats: 1, ...view, words: [view.words ?? []].flat(), id: view.id || fresh()});
+
     function parse(value) {
         try {
             const {picture = "", views = null, repeats = 0} = JSON.parse(value || "{}");
-            return {picture, repeats, views: views && views.map((view) => ({...view, id: view.id || fresh()}))};
+            return {picture, repeats, views: views && views.filter(({box}) => box?.length === 4).map(whole)};
         } catch {
             return {picture: "", views: null, repeats: 0}; // the server says what is wrong with it
         }
@@ -127,7 +129,7 @@
         constructor(holder) {
             this.holder = holder;
             this.image = make("img", {alt: "", draggable: "false"});
-            this.live = make("div", {class: "distill-unseen", "aria-live": "polite"});
+            this.live = make("div", {class: "distill-unseen distill-plan-live", "aria-live": "polite"});
             this.mask = window.distill.mask(this);
             this.boxes = window.distill.boxes(this);
             this.stage = make("div", {class: "distill-stage"}, this.image, ...this.mask.layers, this.boxes.layer);
@@ -233,15 +235,13 @@
                 card.draw(view, this.image, chosen === view.id);
                 return card.element;
             });
-            whole ??= window.distill.wholeCard();
-            whole.draw(plan.repeats, this.image);
-            const elements = cards.length || plan.repeats ? [whole.element, ...cards] : cards;
+            this.whole ??= window.distill.wholeCard();
+            this.whole.draw(plan.repeats, this.image);
+            const elements = cards.length || plan.repeats ? [this.whole.element, ...cards] : cards;
             elements.forEach((element, n) => { if (this.cards.children[n] !== element) this.cards.insertBefore(element, this.cards.children[n] || null); });
             while (this.cards.children.length > elements.length) this.cards.lastChild.remove();
         }
     }
-
-    let whole = null;
 
     const option = () => window.distill.chips.told().views || "";
 
@@ -283,7 +283,6 @@
     function beat() {
         const holder = one("[data-plan-board]");
         if (holder && panel?.holder !== holder) {
-            whole = null;
             panel = new Panel(holder);
             isStale = true;
             panel.mask.onPicture(board);
