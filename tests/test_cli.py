@@ -66,9 +66,61 @@ def test_json_is_one_object_a_line(checkpoint, folder, capsys):
     assert Path(events[-1]["path"]).is_file()
 
 
+@pytest.mark.slow
+def test_several_pictures_with_views_of_the_first(checkpoint, folder, capsys):
+    Image.radial_gradient("L").rotate(90).convert("RGB").save("other.png")
+    Path("picture.txt").write_text("woman, red hair, full body, black boots", "utf-8")
+    Path("other.txt").write_text("woman, blue dress", "utf-8")
+    Image.radial_gradient("L").save("mask.png")
+    given = [
+        "--checkpoint",
+        str(checkpoint),
+        "--trigger",
+        "fip zor",
+        *QUICK,
+        "--view",
+        "face:0.2,0,0.8,0.5",
+        "--view",
+        "left hand:0,0.5,0.5,1:hand:3",
+        "--json",
+    ]
+    given += ["--picture-repeats", "2,1", "--mask-file", "mask.png", "--epochs", "1"]
+    assert main(["train", "picture.png", "other.png", *given]) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    captioned = next(e for e in events if e["event"] == "captioned")
+    assert captioned["of_cuts"] == [
+        ["fip zor woman", "red hair", "full body", "black boots"],
+        ["fip zor woman", "close-up", "face", "red hair"],
+        ["fip zor woman", "hand"],
+        ["fip zor woman", "blue dress"],
+    ]
+    prepared = next(e for e in events if e["event"] == "prepared")
+    assert [cut["repeats"] for cut in prepared["cuts"]] == [2, 1, 3, 1]
+
+
+def test_views_shows_the_cuts(folder, capsys):
+    assert main(["views", "picture.png", "--view-min-px", "100", "--out", "cuts", "--views", "face, bangs"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].split() == ["whole", "0,0,1,1", "512", "x", "512", "px,", "1", "x"]
+    assert out[1].split()[0] == "face"
+    assert "View bangs is left out: " in " ".join(out)
+    assert sorted(path.name for path in Path("cuts").iterdir()) == ["picture-00-whole.png", "picture-01-face.png"]
+    assert main(["views", "picture.png", "--json", "--view", "detail:0,0,0.5,0.5"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (rows[1]["view"], rows[1]["box"], rows[1]["words"]) == ("detail", [0, 0, 0.5, 0.5], ["close-up"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["picture.png", "--view", "face:0,0,1"], "four numbers"),
+        (["picture.png", "--view", "face:0,0,0.5,0.5:a:b"], "can't be read"),
+        (["picture.png", "--view", "face:0.5,0,0.5,1"], "shares from 0 to 1"),
+        (["picture.png", "--views", "feet"], "no view 'feet'"),
+        (["picture.png", "--picture-repeats", "2,1"], "for 1 picture"),
+        (["picture.png", "--upscaler", "5x"], "no upscaler '5x'"),
+        (["picture.png", "--upscaler", "5x.pth"], "no upscaler file"),
+        (["picture.png", "missing.png"], "missing.png"),
         (["missing.png"], "missing.png"),
         (["empty.png"], "empty"),
         (["text.png"], "not a picture"),

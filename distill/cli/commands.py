@@ -6,18 +6,18 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from distill.captions.tags import parse
-from distill.cli.captioning import caption, caption_file, captioners
+from distill.cli.captioning import caption, captioners
 from distill.cli.flags import options_from
+from distill.cli.pictures import plan_of, tags_of, views
 from distill.cli.presets import options_with_preset, presets
 from distill.cli.report import follow, interruptible, say
-from distill.errors import CaptionError, OutputError
+from distill.errors import OutputError
 from distill.hosts.standalone import Standalone
 from distill.options import markdown_table
 from distill.pipeline import distill
 from distill.pocket import CHECKPOINT
 
-__all__ = ["caption", "captioners", "demo", "generate", "info", "options", "presets", "serve", "train"]
+__all__ = ["caption", "captioners", "demo", "generate", "info", "options", "presets", "serve", "train", "views"]
 
 
 def demo(arguments: argparse.Namespace) -> int:
@@ -35,9 +35,9 @@ def demo(arguments: argparse.Namespace) -> int:
 
 def train(arguments: argparse.Namespace) -> int:
     """Picture and captions to a LoRA."""
-    options, tags = options_with_preset(arguments), _tags(arguments)
+    options, tags, plan = options_with_preset(arguments), tags_of(arguments), plan_of(arguments)
     with interruptible() as should_stop:
-        events = distill(_host(arguments), arguments.picture, tags, options, should_stop=should_stop)
+        events = distill(_host(arguments), arguments.picture[0], tags, options, plan=plan, should_stop=should_stop)
         done = follow(events, as_json=arguments.json)
         interrupted = should_stop()
     if not done.stopped:
@@ -91,18 +91,6 @@ def _host(arguments: argparse.Namespace) -> Standalone:
     return Standalone(
         arguments.checkpoint or CHECKPOINT, vae=arguments.vae, lora_dir=arguments.lora_dir, device=arguments.device
     )
-
-
-def _tags(arguments: argparse.Namespace) -> list[str] | None:
-    if arguments.captions is not None:
-        return parse(arguments.captions)
-    written = caption_file(arguments.picture)
-    if not written.is_file():
-        return None
-    try:
-        return parse(written.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise CaptionError(f"{written} can't be read: {error}.", "Save it as UTF-8 text.") from error
 
 
 def _numbered(path: Path, count: int) -> list[Path]:

@@ -43,13 +43,8 @@ def parser() -> argparse.ArgumentParser:
 
     _captioners(commands)
 
-    train = _command(commands, "train", "train a LoRA on one picture")
-    train.add_argument("picture", type=Path)
-    train.add_argument("--captions", help="comma list of tags; else PICTURE's .txt, else the captioner is asked")
-    _model_flags(train)
-    _preset_flag(train)
-    _option_flags(train, GROUPS)
-
+    _train(commands)
+    _views(commands)
     _presets(commands)
 
     generate = _command(commands, "generate", "make a picture from a prompt, <lora:name:0.6> included")
@@ -96,6 +91,33 @@ def _model_flags(command: argparse.ArgumentParser, lora_dir: bool = True) -> Non
     command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     if lora_dir:
         _lora_dir_flag(command)
+
+
+def _train(commands: Any) -> None:
+    train = _command(commands, "train", "train a LoRA on one picture, or on several of one subject")
+    train.add_argument("picture", type=Path, nargs="+", help="the trigger and --captions are the first one's")
+    train.add_argument("--captions", help="comma list of tags; else PICTURE's .txt, else the captioner is asked")
+    _plan_flags(train)
+    repeats = "how often each picture comes, as 2,1; 0 is as often as its views together"
+    train.add_argument("--picture-repeats", default="", metavar="N,N", help=repeats)
+    _model_flags(train)
+    _preset_flag(train)
+    _option_flags(train, GROUPS)
+
+
+def _views(commands: Any) -> None:
+    views = _command(commands, "views", "show the views of a picture, and write their cuts")
+    views.add_argument("picture", type=Path)
+    views.add_argument("--out", type=Path, help="folder for the cuts as PNG files")
+    _plan_flags(views)
+    _option_flags(views, (PictureOptions,))
+
+
+def _plan_flags(command: argparse.ArgumentParser) -> None:
+    form = "NAME:LEFT,UPPER,RIGHT,LOWER[:TAGS][:REPEATS]"
+    view = "a view of the first picture in place of those that --views proposes; edges from 0 to 1; can be repeated"
+    command.add_argument("--view", action="append", default=[], metavar=form, help=view)
+    command.add_argument("--mask-file", type=Path, metavar="FILE", help="a mask of the first picture: white counts")
 
 
 def _captioners(commands: Any) -> None:

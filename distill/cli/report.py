@@ -71,7 +71,8 @@ def interruptible(
 def _lines(event: Event) -> list[str]:
     if isinstance(event, Prepared):
         width, height = event.image.size
-        return [f"picture   {width} x {height}", *(f"note      {note}" for note in event.notes)]
+        others = [f"cut       {cut.repeats} x {cut.name or f'picture {cut.shot + 1}'}" for cut in event.cuts[1:]]
+        return [f"picture   {width} x {height}", *others, *(f"note      {note}" for note in event.notes)]
     if isinstance(event, Captioned):
         return [f"captions  {', '.join(event.tags)}", *(f"note      {note}" for note in event.notes)]
     if isinstance(event, Resumed):
@@ -89,7 +90,10 @@ def _plain(event: Event) -> dict[str, Any]:
     """The event as JSON can carry it; pictures are left to the files."""
     kind = type(event).__name__.lower()
     if isinstance(event, Prepared):
-        return {"event": kind, "size_px": list(event.image.size), "notes": list(event.notes)}
+        cuts = [
+            {"view": cut.name, "picture": cut.shot + 1, "box": cut.box, "repeats": cut.repeats} for cut in event.cuts
+        ]
+        return {"event": kind, "size_px": list(event.image.size), "notes": list(event.notes), "cuts": cuts}
     if isinstance(event, Sampled):
         return {"event": kind, "prompt": event.prompt, "step": event.step}
     return {"event": kind} | {k: v if isinstance(v, (int, float, tuple)) else str(v) for k, v in vars(event).items()}
