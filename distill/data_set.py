@@ -58,11 +58,10 @@ def data_set(
 
 def counts_of(data: DataSet, options: TrainOptions, class_pictures: Sequence[ClassPicture]) -> Counts:
     """What the file's metadata say of it."""
-    pictures = 1 if options.repeats_of == "epoch" else sum(item.repeats for item in data.items)
     folders: dict[str, tuple[int, int]] = {}
     for picture in class_pictures[: len(data.class_items)]:
         folders[picture.folder] = (picture.repeats, folders.get(picture.folder, (0, 0))[1] + 1)
-    return Counts(epoch_steps=data.epoch_steps(options), pictures=pictures, class_folders=folders)
+    return Counts(epoch_steps=data.epoch_steps(options), class_folders=folders)
 
 
 def _recoloured(cut: Cut, number: int, options: Options) -> tuple[Image.Image, ...]:

@@ -18,7 +18,7 @@ from distill.output import lora_file, sidecars
 from distill.output.applying import changes
 from distill.output.lora_file import Lora, kohya_name
 from distill.output.lora_layers import Layer, layer_of
-from distill.output.metadata import metadata, session_id
+from distill.output.metadata import Shown, metadata, session_id
 from distill.output.sampling import generate
 from distill.training.adapter import Adapter, weighted
 from distill.training.averages import Average
@@ -137,8 +137,15 @@ class Files:
             step=done.step,
             started_at=self.started_at,
             finished_at=self.now(),
+            shown=self._shown(),
         )
         return Lora(done.layers, about)
+
+    def _shown(self) -> list[Shown]:
+        return [
+            Shown(repeats=cut.repeats, size_px=cut.image.size, tags=tags)
+            for cut, tags in zip(self.prepared.cuts, self.captioned.of_cuts, strict=True)
+        ]
 
     def _save(self, done: Trained, name: str) -> Saved:
         lora, path = self._lora(done, name), self.lora_dir / f"{name}.safetensors"

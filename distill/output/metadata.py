@@ -6,8 +6,7 @@ Every value is text. A1111 takes any `ss_*` as the mark of SD1, Forge wants `mod
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,22 +14,11 @@ import distill
 from distill.blocks import weights_of
 from distill.host import Models
 from distill.options import Options
+from distill.output.trained_on import Counts, Shown, comment, data
+
+__all__ = ["Counts", "Shown", "metadata", "session_id"]
 
 PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Counts:
-    """How much was trained on."""
-
-    epoch_steps: int
-    pictures: int = 1  # that have `repeats` of their own
-    class_folders: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # name -> repeats and pictures
-
-    @property
-    def class_pictures(self) -> int:
-        """With their folders' repeats, as kohya counts."""
-        return sum(repeats * count for repeats, count in self.class_folders.values())
 
 
 def metadata(
@@ -45,17 +33,21 @@ def metadata(
     started_at: datetime,
     finished_at: datetime,
     counts: Counts | None = None,
+    shown: Sequence[Shown] = (),
 ) -> dict[str, str]:
     """All of it; `name` is the file's stem, which A1111 makes the LoRA's alias, `size_px` is (width, height).
 
-    Without `counts` it was one picture.
+    Without `counts` and `shown` it was one picture.
     """
+    shown = shown or (Shown(repeats=1, size_px=size_px, tags=tags),)
     counts = counts or Counts(epoch_steps=options.train.repeats)
     values = {
         **_run(options, name, epoch, step, started_at, finished_at),
+        "ss_training_comment": comment(shown),
         **_steps(options, counts),
         **_network(options),
-        **_data(options, name, tags, size_px, counts),
+        **data(options, name, shown, counts),
+        "ss_resolution": str(tuple(size_px)),
         **_model(models, options),
         **_modelspec(models, name, tags, size_px, finished_at),
         "distill_version": distill.__version__,
@@ -78,7 +70,6 @@ def _run(
         "ss_session_id": session_id(started_at),
         "ss_training_started_at": started_at.timestamp(),
         "ss_training_finished_at": finished_at.timestamp(),
-        "ss_training_comment": f"one picture, Distill {distill.__version__}",
         "ss_epoch": epoch,
         "ss_steps": step,
         "ss_num_epochs": train.epochs,
@@ -142,35 +133,6 @@ def _network(options: Options) -> dict[str, Any]:
         "ss_network_dropout": network.network_dropout or None,
         "ss_network_args": json.dumps(arguments),
         "ss_scale_weight_norms": network.scale_weight_norms or None,
-    }
-
-
-def _data(options: Options, name: str, tags: Sequence[str], size_px: tuple[int, int], counts: Counts) -> dict[str, Any]:
-    train, repeats = options.train, options.train.repeats
-    folder, images = f"{repeats}_{name}", repeats * counts.pictures
-    of_class = {name: {"n_repeats": times, "img_count": n} for name, (times, n) in counts.class_folders.items()}
-    bucket = {"resolution": list(size_px), "count": images}
-    return {
-        "ss_num_train_images": images,  # kohya counts repeats
-        "ss_num_reg_images": counts.class_pictures,
-        "ss_prior_loss_weight": options.regularization.reg_weight,
-        "ss_dataset_dirs": json.dumps({folder: {"n_repeats": repeats, "img_count": counts.pictures}}),
-        "ss_reg_dataset_dirs": json.dumps(of_class),
-        "ss_tag_frequency": json.dumps({folder: dict.fromkeys(tags, 1)}, ensure_ascii=False),
-        "ss_bucket_info": json.dumps({"buckets": {"0": bucket}, "mean_img_ar_error": 0.0}),
-        "ss_resolution": str(tuple(size_px)),
-        "ss_enable_bucket": False,
-        "ss_batch_size_per_device": train.batch_size,
-        "ss_total_batch_size": train.batch_size,
-        "ss_flip_aug": train.flip,
-        "ss_color_aug": False,
-        "ss_random_crop": False,
-        "ss_cache_latents": True,
-        "ss_shuffle_caption": options.caption.shuffle,
-        "ss_keep_tokens": options.caption.keep_tokens,
-        "ss_max_token_length": options.caption.max_token_length,
-        "ss_caption_dropout_rate": options.caption.caption_dropout,
-        "ss_caption_tag_dropout_rate": options.caption.tag_dropout,
     }
 
 

@@ -6,14 +6,16 @@ import json
 from dataclasses import replace
 from datetime import datetime, timezone
 
+import pytest
+
 from distill.host import Models
 from distill.options import Options
-from distill.output.metadata import metadata
+from distill.output.metadata import Shown, metadata
 
 START = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=timezone.utc)
 
 
-def made(models: Models, **options: object) -> dict[str, str]:
+def made(models: Models, shown: tuple[Shown, ...] = (), **options: object) -> dict[str, str]:
     return metadata(
         models,
         Options.from_flat(options),
@@ -24,6 +26,7 @@ def made(models: Models, **options: object) -> dict[str, str]:
         step=40,
         started_at=START,
         finished_at=START,
+        shown=shown,
     )
 
 
@@ -52,6 +55,34 @@ def test_kohya_values(models: Models) -> None:
     assert json.loads(got["ss_tag_frequency"]) == {"20_fip_zor-000002": {"fip zor woman": 1, "red hat": 1}}
     assert json.loads(got["ss_dataset_dirs"]) == {"20_fip_zor-000002": {"n_repeats": 20, "img_count": 1}}
     assert json.loads(got["ss_bucket_info"])["buckets"]["0"] == {"resolution": [512, 640], "count": 20}
+
+
+CUTS = (
+    Shown(repeats=2, size_px=(512, 640), tags=["fip zor woman", "red hat"]),
+    Shown(repeats=1, size_px=(512, 512), tags=["fip zor woman", "close-up"]),
+    Shown(repeats=1, size_px=(512, 640), tags=["fip zor woman", "upper body", "red hat"]),
+)
+
+
+@pytest.mark.parametrize(("repeats_of", "times"), [("picture", (40, 20)), ("epoch", (10, 5))])
+def test_views_count_as_kohyas_folders(models: Models, repeats_of: str, times: tuple[int, int]) -> None:
+    got = made(models, shown=CUTS, repeats_of=repeats_of)
+    whole, views = (f"{count}_fip_zor-000002" for count in times)
+    assert json.loads(got["ss_dataset_dirs"]) == {
+        whole: {"n_repeats": times[0], "img_count": 1},
+        views: {"n_repeats": times[1], "img_count": 2},
+    }
+    frequencies = json.loads(got["ss_tag_frequency"])
+    assert frequencies[views] == {"fip zor woman": 2, "close-up": 1, "upper body": 1, "red hat": 1}
+    assert got["ss_num_train_images"] == str(times[0] + 2 * times[1])
+    buckets = json.loads(got["ss_bucket_info"])["buckets"].values()
+    assert [bucket["count"] for bucket in buckets] == [times[1], times[0] + times[1]]
+    assert got["ss_training_comment"].startswith("3 pictures and views, Distill ")
+
+
+def test_every_draw_is_counted_where_an_epoch_can_not_be_shared_evenly(models: Models) -> None:
+    got = made(models, shown=CUTS, repeats=7, repeats_of="epoch")
+    assert got["ss_num_train_images"] == "7"
 
 
 def test_modelspec_values(models: Models) -> None:
