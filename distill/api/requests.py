@@ -14,7 +14,7 @@ from starlette.requests import Request
 from distill.api.answers import UNUSABLE, Refusal
 from distill.api.policy import Policy
 from distill.captions.backends import NAMES
-from distill.errors import CaptionError, PictureError
+from distill.errors import CaptionError, OptionError, PictureError
 from distill.image.addresses import fetch
 from distill.image.loading import load
 from distill.options import Options
@@ -118,4 +118,8 @@ def options_of(value: Any, policy: Policy, recipe: Mapping[str, Any] | None = No
     for name in options.caption.captioner.split("+"):
         if name.strip() not in NAMES:  # the others are folders of the server
             raise CaptionError(f"There is no captioner {name.strip()[:100]!r}.", f"Choose {', '.join(NAMES)}.")
+    if options.regularization.reg_folder or options.regularization.reg_pictures == "folder":
+        raise OptionError(
+            "Folders of the server are not read.", "Let the checkpoint make the class pictures: generate."
+        )
     return options
