@@ -25,13 +25,15 @@ from distill.captions.tags import compose, subject_of, tidy, without_background,
 from distill.errors import CaptionError
 from distill.events import Captioned, Event
 from distill.host import Host, Upscaler
-from distill.image import upscaling, views
+from distill.image import augment, upscaling, views
 from distill.image.cuts import Cut
 from distill.options import CaptionOptions, Options
 from distill.output.atomic import check_writable
 from distill.output.lora_file import unused_name
 from distill.plan import Plan
 from distill.preparing import prepare, prepare_all
+from distill.regularization import gathering
+from distill.regularization.gathering import class_pictures
 from distill.resuming import keeping_of, kept_state, name_then, said_then
 from distill.run import Run
 from distill.training.fallbacks import runnable
@@ -48,7 +50,9 @@ def check(options: Options, upscalers: Sequence[Upscaler]) -> None:
     weights_of(options.network.block_weights)
     views.names_of(options.picture.views)
     upscaling.check(options.picture.upscaler, upscalers)
+    augment.names_of(options.picture.captioned_aug)
     read_arguments(options.train.optimizer_args)
+    gathering.check(options)
     if options.output.name:
         checked_name(options.output.name)
 
@@ -153,9 +157,9 @@ def distill(
         captioned = finish_captions(of_whole, prepared.image, options, models.tokenizer)
         captioned = replace(captioned, of_cuts=captions_of(prepared.cuts, of_shots, captioned, options.caption))
         yield captioned
+        pictures = yield from class_pictures(models, prepared, captioned, options, desk, host.work_dir, should_stop)
         wished = options.output.name or name_of(captioned.trigger)
         name = name_then(kept, host.lora_dir) if kept else unused_name(host.lora_dir, wished)
         keeping = keeping_of(host.work_dir, key or name, options, kept, of_shots)
-        yield from Run(host.lora_dir, name, models, prepared, captioned, options, now, keeping=keeping).events(
-            should_stop
-        )
+        run = Run(host.lora_dir, name, models, prepared, captioned, options, now, pictures, keeping)
+        yield from run.events(should_stop)

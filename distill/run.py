@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from distill.data_set import data_set
+from distill.data_set import counts_of, data_set
 from distill.errors import TrainingError
 from distill.events import Captioned, Done, Event, Noted, Prepared, Resumed, Sampled, Saved
 from distill.host import Models
@@ -68,6 +68,7 @@ class Run:
         )
         generator = torch.Generator().manual_seed(self.options.train.seed)
         data = data_set(self.models, self.prepared, self.captioned, self.options, self.class_pictures)
+        files = replace(files, counts=counts_of(data, self.options.train, self.class_pictures))
         with ExitStack() as stack:
             adapters = self._attach(stack, generator)
             done = yield from self._train(adapters, data, generator, files, keeping, should_stop)

@@ -18,7 +18,7 @@ from distill.output import lora_file, sidecars
 from distill.output.applying import changes
 from distill.output.lora_file import Lora, kohya_name
 from distill.output.lora_layers import Layer, layer_of
-from distill.output.metadata import Shown, metadata, session_id
+from distill.output.metadata import Counts, Shown, metadata, session_id
 from distill.output.sampling import generate
 from distill.training.adapter import Adapter, weighted
 from distill.training.averages import Average
@@ -76,6 +76,7 @@ class Files:
     now: Callable[[], datetime]
     started_at: datetime
     replaces: bool = False  # files of this very training that a killed process left behind
+    counts: Counts | None = None  # None: one picture's
 
     @property
     def prompt(self) -> str:
@@ -137,6 +138,7 @@ class Files:
             step=done.step,
             started_at=self.started_at,
             finished_at=self.now(),
+            counts=self.counts,
             shown=self._shown(),
         )
         return Lora(done.layers, about)
