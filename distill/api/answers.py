@@ -10,6 +10,7 @@ from typing import Any
 from distill.errors import CheckpointError, DistillError, JobError, OutputError, TrainingError
 from distill.host import Host
 from distill.jobs import Job
+from distill.jobs.going_on import can_go_on
 from distill.options import each_option
 from distill.output.library import MadeLora
 from distill.plan_values import MAX_SHOTS, MAX_VIEWS
@@ -48,6 +49,7 @@ def job_json(job: Job, host: Host, *, losses: bool = True) -> dict[str, Any]:
     values = job.as_json()
     values |= {name: without_folders(values[name], host) for name in ("text", "error", "hint")}
     values["notes"] = [without_folders(note, host) for note in job.notes]
+    values["can_resume"] = can_go_on(host.work_dir, job)
     if not losses:
         del values["losses"]
     return values

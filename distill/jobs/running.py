@@ -74,8 +74,12 @@ class Ticket:
                 self._changed.notify_all()
                 return
             state = "discarded" if self.wish == "discard" else "stopped"
-            rest = "what was saved before stays" if self.job.saved else "nothing was saved"
-            self.end(replace(self.job, state=state, text=f"Ended before it began; {rest}."))
+            text = (
+                "Ended before it went on; what was saved stays."
+                if self.job.saved
+                else "Ended before it began; nothing was saved."
+            )
+            self.end(replace(self.job, state=state, text=text))
 
     def run(self, turn: Turn) -> Job | None:
         """Train; how it ended, to be told once the host has everything back. None when it ended while it waited."""

@@ -142,6 +142,16 @@ class Handlers:
             return html.problem(error.message, error.hint)
         return ""
 
+    def go_on(self) -> str:
+        """The newest job that was cut off with a state goes on -> what went wrong."""
+        kept = [job for job in self.jobs.cut_off() if self.jobs.can_resume(job)]
+        try:
+            for job in kept[:1]:
+                self.jobs.resume(job.id)
+        except DistillError as error:
+            return html.problem(error.message, error.hint)
+        return ""
+
     def dismiss(self) -> None:
         """Cut-off jobs were read."""
         for job in self.jobs.cut_off():

@@ -23,13 +23,14 @@ def parts(jobs: Jobs) -> dict[str, Any]:
     """The parts by name, most of them HTML; `ready` says whether Distill may be pressed."""
     job, loaded, cut = jobs.latest(), jobs.host.loaded(), jobs.cut_off()
     active = bool(job and job.active)
+    going = [c for c in cut if jobs.can_resume(c)]
     return {
-        "state": _state(job, bool(cut)) | _words(jobs),
+        "state": _state(job) | {"cutOff": bool(cut), "goOn": bool(going)} | _words(jobs),
         "status": _status(job) if job else "",
         "loss": loss_line.svg(job.losses, job.total, [s.step for s in job.saved]) if job else "",
         "strip": html.strip(_tiles(job), chosen(job), "..." if active else "no picture") if job else "",
         "checkpoint": html.checkpoint(loaded.name, loaded.problem),
-        "cut_off": html.cut_off([_cut_off_sentence(c) for c in cut]),
+        "cut_off": html.cut_off([_cut_off_sentence(c, c in going) for c in cut]),
         "ready": not (active or loaded.problem),
         "ended": (job.id, len(job.saved)) if job and job.saved and not active else None,
     }
@@ -45,8 +46,8 @@ def chosen(job: Job) -> str:
     return job.saved[-1].path.stem if job.saved else ""
 
 
-def _state(job: Job | None, cut_off: bool) -> dict[str, Any]:
-    values: dict[str, Any] = {"cutOff": cut_off, "state": "idle", "active": False}
+def _state(job: Job | None) -> dict[str, Any]:
+    values: dict[str, Any] = {"state": "idle", "active": False}
     if job:
         values |= {
             "job": job.id,
@@ -85,14 +86,15 @@ def _tiles(job: Job) -> list[tuple[str, str, Any]]:
     ]
 
 
-def _cut_off_sentence(job: Job) -> str:
+def _cut_off_sentence(job: Job, can_go_on: bool) -> str:
     kept = [str(saved.epoch) for saved in job.saved]
-    which = f"epoch{'s' if len(kept) > 1 else ''} {', '.join(kept)}"
-    rest = f"{which} {'are' if len(kept) > 1 else 'is'} kept" if kept else "nothing was saved yet"
+    epochs = f"epoch{'s' if len(kept) > 1 else ''} {', '.join(kept)}"
+    rest = f"{epochs} {'are' if len(kept) > 1 else 'is'} kept" if kept else "nothing was saved yet"
     started = job.created_at.replace("T", " ")[:16]
-    return (
-        f"The job of {started} ({job.name or 'without a name'}) was cut off at step {job.step} of {job.total}; {rest}."
-    )
+    which = f"The job of {started} ({job.name or 'without a name'})"
+    ended = "failed" if job.state == "failed" else "was cut off"
+    then = " It can go on after the last whole epoch." if can_go_on else ""
+    return f"{which} {ended} at step {job.step} of {job.total}; {rest}.{then}"
 
 
 def duration(seconds: float) -> str:

@@ -81,6 +81,7 @@ def _hidden(page: Page) -> None:
 def _cut_off(page: Page) -> None:
     with gr.Row(elem_id="distill_cut_off"):
         page.parts["cut_off"] = text("", elem_id="distill_cut_off_text")
+        page.parts["go_on"] = gr.Button("Go on", size="sm", variant="primary", elem_id="distill_go_on")
         page.parts["dismiss"] = gr.Button("Dismiss", size="sm", elem_id="distill_dismiss")
 
 

@@ -71,6 +71,7 @@ def _connect_job(page: Page, does: Handlers) -> None:
     page.go.click(does.distill, ordered, [page.message], **LIVE).then(**ticked)
     page.stop.click(does.stop, None, [page.message], **LIVE).then(**ticked)
     page.discard.click(does.discard, None, [page.message], **LIVE).then(**ticked)
+    page.go_on.click(does.go_on, None, [page.message], **LIVE).then(**ticked)
     page.dismiss.click(does.dismiss, None, None, **LIVE).then(**ticked)
     called: dict[str, Any] = {"inputs": [page.chosen, page.weight], "outputs": [page.prompt], **LIVE}
     page.chosen.change(does.call, **called)

@@ -45,6 +45,7 @@ class Shown:
     loaded: Loaded = POCKET
     cut: tuple[Job, ...] = ()
     check: Grounding = UNCHECKED
+    going: tuple[str, ...] = ()
 
     @property
     def words(self):
@@ -60,10 +61,13 @@ class Shown:
     def cut_off(self):
         return self.cut
 
+    def can_resume(self, job):
+        return job.id in self.going
+
 
 def test_nothing_yet():
     parts = live.parts(Shown())
-    assert parts["state"] == {"state": "idle", "active": False, "cutOff": False}
+    assert parts["state"] == {"state": "idle", "active": False, "cutOff": False, "goOn": False}
     assert (parts["status"], parts["loss"], parts["strip"], parts["ready"], parts["ended"]) == ("", "", "", True, None)
 
 
@@ -120,6 +124,11 @@ def test_a_checkpoint_s_problem_takes_the_button_away():
 def test_cut_off_says_what_is_kept():
     cut = replace(RUNNING, state="cut_off", saved=EPOCHS)
     assert "cut off at step 3 of 4; epochs 1, 2 are kept" in live.parts(Shown(cut=(cut,)))["cut_off"]
+    assert "can go on" not in live.parts(Shown(cut=(cut,)))["cut_off"]
+    assert "It can go on after the last whole epoch." in live.parts(Shown(cut=(cut,), going=(cut.id,)))["cut_off"]
+    assert live.parts(Shown(cut=(cut,), going=(cut.id,)))["state"]["goOn"]
+    failed = replace(cut, state="failed", error="The disk is full.")
+    assert "failed at step 3 of 4" in live.parts(Shown(cut=(failed,), going=(cut.id,)))["cut_off"]
     assert "nothing was saved yet" in live.parts(Shown(cut=(replace(cut, saved=()),)))["cut_off"]
 
 
