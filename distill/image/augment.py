@@ -76,7 +76,7 @@ def _other_brightness(image: Image.Image, rng: random.Random) -> Image.Image:
 
 def middle_of(mask: Image.Image | None) -> tuple[float, float]:
     """Where the subject is, as shares of width and height; without a mask in the middle, a little above."""
-    if mask is None:
+    if mask is None or len(set(mask.getextrema())) == 1:
         return 0.5, 0.4
     levels = np.asarray(mask, dtype=np.float64)
     levels = levels - levels.min()

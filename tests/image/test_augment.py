@@ -17,6 +17,7 @@ from distill.image.pictures import training_pictures
 from distill.options import PictureOptions
 from distill.plan import Plan, View
 
+MOVED = "on the left, on the right, far away"
 BALL = (52, 40, 76, 64)  # in a picture of 128 px
 
 
@@ -120,6 +121,12 @@ def test_a_subject_that_is_there_already_is_not_moved() -> None:
     cuts, notes = pictures(Plan(views=(), mask=mask), moved, captioned_aug="on the left, on the right")
     assert list(cuts) == ["", "on the right"]
     assert notes == ("Captioned augmentation: on the left is left out, as the subject is there already.",)
+
+
+def test_an_even_mask_has_its_subject_where_there_is_none() -> None:
+    even, _ = pictures(Plan(views=(), mask=Image.new("L", (8, 8), 200)), captioned_aug=MOVED)
+    plain, _ = pictures(captioned_aug=MOVED)
+    assert [cut.image.tobytes() for cut in even.values()] == [cut.image.tobytes() for cut in plain.values()]
 
 
 def test_a_close_up_needs_pixels() -> None:
