@@ -31,11 +31,28 @@ def cuts_of(
     image: Image.Image, plan: Plan, options: PictureOptions, resolution_px: int, enlarge: Enlarge | None = None
 ) -> tuple[Cut, ...]:
     """The whole picture first, then its views; one that is the whole picture only lends it its words."""
-    views = [view for view in plan.views or () if not _is_whole(view)]
     words = tuple(word for view in plan.views or () if _is_whole(view) for word in view.words)
-    repeats = plan.repeats or max(1, sum(view.repeats for view in views))
-    whole = Cut("", upscaling.fit(image, resolution_px, options.crop, enlarge), repeats, words)
-    return (whole, *(_cut(image, view, options, resolution_px, enlarge) for view in views))
+    whole = Cut("", upscaling.fit(image, resolution_px, options.crop, enlarge), _repeats(plan), words)
+    return (whole, *(_cut(image, view, options, resolution_px, enlarge) for view in _cut_out(plan)))
+
+
+def expected(plan: Plan, options: PictureOptions) -> int | None:
+    """What all cuts of all pictures are repeated together; None where only the pictures themselves can tell."""
+    if options.captioned_aug:
+        return None
+    plans = (plan, *(shot.plan for shot in plan.more))
+    if options.views and any(each.views is None for each in plans):
+        return None
+    return sum(_repeats(each) + sum(view.repeats for view in _cut_out(each)) for each in plans)
+
+
+def _repeats(plan: Plan) -> int:
+    """Of the whole picture."""
+    return plan.repeats or max(1, sum(view.repeats for view in _cut_out(plan)))
+
+
+def _cut_out(plan: Plan) -> list[View]:
+    return [view for view in plan.views or () if not _is_whole(view)]
 
 
 def native(image: Image.Image, box: Box) -> Image.Image:

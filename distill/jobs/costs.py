@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from distill.errors import OutputError
-from distill.events import Captioned, Event, Prepares, Resumed, Sampled
+from distill.events import Captioned, Event, Prepared, Prepares, Resumed, Sampled
+from distill.jobs.job import steps_of
 from distill.options import Options
 from distill.output import atomic
 from distill.saving import QUICK_STEPS
@@ -61,11 +62,11 @@ def setting_of(options: Options, checkpoint: str, native_px: int) -> Setting:
     )
 
 
-def sampling_steps(options: Options, after_step: int = 0) -> int:
-    """Sampling steps of all pictures that a job still makes after `after_step` steps of training."""
+def sampling_steps(options: Options, after_step: int = 0, total: int = 0) -> int:
+    """Sampling steps of all pictures that a job still makes after `after_step` of its `total` steps of training."""
     train, sample = options.train, options.sample
     quick = min(QUICK_STEPS, sample.sample_steps)
-    begun = after_step * train.epochs // options.steps
+    begun = after_step * train.epochs // (total or options.steps)
     epochs = range(begun + 1, train.epochs)  # the last epoch has the card's picture instead
     pictures = sum(epoch % sample.sample_every == 0 for epoch in epochs) if sample.sample_every else 0
     return pictures * quick + (sample.sample_steps if options.output.preview else 0)
@@ -81,7 +82,7 @@ class Pace:
         self._steps: list[float] = []
         self._sampling: list[float] = []  # seconds per sampling step, of each picture
         self._pictures_s = 0.0
-        self._done = 0
+        self._done, self._total = 0, options.steps
         self._is_whole = True  # and not the rest of a training that was cut off
 
     def note(self, event: Event) -> None:
@@ -92,12 +93,14 @@ class Pace:
             # The first step also has the encoding in it.
             if not isinstance(self._last, Captioned | Prepares | Resumed):
                 self._steps.append(passed_s)
-            self._done = event.index
+            self._done, self._total = event.index, event.total
         elif isinstance(event, Sampled):
-            is_last = event.step == self._options.steps
+            is_last = event.step == self._total
             steps = self._options.sample.sample_steps
             self._sampling.append(passed_s / (steps if is_last else min(QUICK_STEPS, steps)))
             self._pictures_s += passed_s
+        elif isinstance(event, Prepared):
+            self._total = steps_of(event, self._options)
         elif isinstance(event, Resumed):
             self._done, self._is_whole = event.step, False
         elif isinstance(event, Prepares):
@@ -116,8 +119,8 @@ class Pace:
             return None
         step_s = statistics.median(self._steps[-RECENT:])
         sampling_s = self._sampling[-1] if self._sampling else step_s * STEP_TO_SAMPLING
-        left = self._options.steps - self._done
-        return left * step_s + sampling_steps(self._options, self._done) * sampling_s
+        left = self._total - self._done
+        return left * step_s + sampling_steps(self._options, self._done, self._total) * sampling_s
 
     def cost(self, setting: Setting) -> Cost | None:
         """What this job cost, once it is done; None when it was too short to tell."""
@@ -132,14 +135,19 @@ class Pace:
         )
 
 
-def sentence(options: Options, setting: Setting, known: list[Cost]) -> str:
-    """The one line that says what a job will cost, from the newest measurement that fits."""
-    what = f"{options.steps} steps at {setting.px} px"
+def sentence(options: Options, setting: Setting, known: list[Cost], pictures: int | None = 1) -> str:
+    """The one line that says what a job will cost, from the newest measurement that fits.
+
+    `pictures` is what all pictures and views are repeated together, None where it isn't known yet.
+    """
+    steps = options.steps_of(pictures or 1)
+    each = " for each picture and view" if pictures is None and options.steps_of(2) > steps else ""
+    what = f"{steps} steps{each} at {setting.px} px"
     cost, how = _fitting(setting, known)
     if cost is None:
         return f"{what}: how long it takes here is not measured yet with these settings."
     sampling_s = cost.sampling_step_s or cost.step_s * STEP_TO_SAMPLING
-    seconds = cost.rest_s + options.steps * cost.step_s + sampling_steps(options) * sampling_s
+    seconds = cost.rest_s + steps * cost.step_s + sampling_steps(options) * sampling_s
     return f"{what}: about {spoken(seconds)}, as measured {how}."
 
 

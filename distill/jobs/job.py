@@ -101,6 +101,11 @@ class Job:
         }
 
 
+def steps_of(prepared: Prepared, options: Options) -> int:
+    """Steps in all, now that the pictures and their views are known."""
+    return options.steps_of(sum(cut.repeats for cut in prepared.cuts) or 1)
+
+
 def after(job: Job, event: Event) -> Job:
     """The job once `event` has happened."""
     if isinstance(event, Step):
@@ -108,7 +113,8 @@ def after(job: Job, event: Event) -> Job:
         return replace(job, step=event.index, total=event.total, losses=(*job.losses, event.loss), text=text)
     if isinstance(event, Prepared):
         notes = (*job.notes, *(note for note in event.notes if note not in job.notes))
-        return replace(job, notes=notes, size_px=event.image.size, text="Asks for the captions.")
+        total = steps_of(event, job.options)
+        return replace(job, notes=notes, size_px=event.image.size, total=total, text="Asks for the captions.")
     if isinstance(event, Captioned):
         notes = tuple(dict.fromkeys((*job.notes, *event.notes)))
         return replace(job, tags=event.tags, notes=notes, text="Encodes the picture and the captions.")

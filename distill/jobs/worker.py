@@ -15,6 +15,7 @@ from PIL import Image
 from distill.captions.portrait import Description
 from distill.errors import CheckpointError, JobError, OutputError
 from distill.host import Host
+from distill.image.cuts import expected
 from distill.jobs import costs, going_on
 from distill.jobs.captioners import Captioners
 from distill.jobs.captioning import Captioning
@@ -26,6 +27,7 @@ from distill.jobs.ordering import check_order
 from distill.jobs.running import Ticket, discarded
 from distill.options import CaptionOptions, Options
 from distill.output.atomic import check_writable
+from distill.plan import Plan
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ class Jobs:
             id=f"distill-{secrets.token_hex(6)}",
             text="Waits for the job before it." if self._is_busy() else "Begins.",
             checkpoint=loaded.name,
-            total=order.options.steps,
+            total=order.options.steps_of(expected(order.plan, order.options.picture) or 1),
             tags=order.tags or (),
             given=order.tags or (),
             notes=order.notes,
@@ -167,11 +169,12 @@ class Jobs:
         if job.state == "cut_off":
             self._note(job, dismissed=True)
 
-    def cost(self, options: Options) -> str:
+    def cost(self, options: Options, plan: Plan = Plan()) -> str:  # noqa: B008 - it is frozen
         """One line: how long a job with these options takes, as measured here, or that it isn't measured yet."""
         loaded = self.host.loaded()
         setting = costs.setting_of(options, loaded.name, loaded.native_px)
-        return costs.sentence(options, setting, costs.read(self.host.work_dir))
+        pictures = expected(plan, options.picture)
+        return costs.sentence(options, setting, costs.read(self.host.work_dir), pictures)
 
     def caption(self, picture: Image.Image, options: CaptionOptions, key: str = "") -> Description:
         """What captioners see in a picture; `key` is the endpoint's. Raises DistillError."""

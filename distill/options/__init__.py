@@ -71,7 +71,14 @@ class Options:
     @property
     def steps(self) -> int:
         """Optimizer steps in all for one picture, those of class pictures among them."""
-        return self.train.steps * (1 if self.regularization.reg_pictures == "none" else 2)
+        return self.steps_of(1)
+
+    def steps_of(self, pictures: int) -> int:
+        """Likewise for several pictures and views; `pictures` is the sum of what each is repeated."""
+        train = self.train
+        draws = train.repeats * (1 if train.repeats_of == "epoch" else pictures)
+        draws *= 1 if self.regularization.reg_pictures == "none" else 2
+        return train.epochs * (draws if train.repeats_of == "epoch" else -(-draws // train.batch_size))
 
     def public(self) -> dict[str, Any]:
         """`flat` without the private ones, for what is passed on."""

@@ -3,7 +3,9 @@
 import pytest
 from PIL import Image
 
-from distill.events import Captioned, Sampled
+from distill.events import Captioned, Prepared, Sampled
+from distill.image.cuts import Cut
+from distill.image.loading import Picture
 from distill.jobs.costs import Pace, keep, read, sampling_steps, sentence, setting_of, spoken
 from distill.options import Options
 from distill.training.loop import Step
@@ -75,6 +77,27 @@ def test_what_was_measured_is_what_is_told(tmp_path):
     assert "not measured yet" in sentence(wanted, other, known)
     keep(tmp_path, pace.cost(setting))
     assert len(read(tmp_path)) == 1  # a newer one takes the older one's place
+
+
+def test_views_and_further_pictures_make_more_steps_where_they_are_repeated(tmp_path):
+    wanted = options(repeats_of="picture", batch_size=2)
+    setting = setting_of(wanted, "some", 512)
+    assert sentence(wanted, setting, []).startswith("15 steps at 512 px: how long")
+    assert sentence(wanted, setting, [], 4).startswith("60 steps at 512 px")
+    assert sentence(wanted, setting, [], None).startswith("15 steps for each picture and view at 512 px")
+    assert sentence(options(), setting, [], None).startswith("30 steps at 512 px")  # shared among them
+
+
+def test_the_end_is_that_of_all_pictures():
+    clock = Clock()
+    pace = Pace(options(repeats_of="picture", batch_size=1, sample_every=0, preview=False), clock)
+    whole = Picture(PICTURE, (), "")
+    pace.note(Prepared(whole, PICTURE, (), (Cut("", PICTURE, 2), Cut("face", PICTURE), Cut("bangs", PICTURE))))
+    run(pace, clock, steps=2, step_s=2.0, picture_s=0.0)
+    assert pace.eta_s == pytest.approx(28 * 2)  # Step's own total is the last word
+    pace = Pace(options(repeats_of="picture", batch_size=1), clock)
+    pace.note(Prepared(whole, PICTURE, (), (Cut("", PICTURE, 2), Cut("face", PICTURE, 2))))
+    assert pace._total == 120
 
 
 @pytest.mark.parametrize(
