@@ -3,13 +3,13 @@
 (function () {
     "use strict";
 
-    const {app, one, say, write, make, press, hooks} = window.distill;
+    const {app, one, field, say, write, make, press, hooks} = window.distill;
 
     if (window.distill.options) return;
 
     /* ---- one widget ---- */
 
-    let about = null; // of each option: the default, what it looks like
+    let about = null; // of each option: its default, its group, what it looks like
 
     function table() {
         const said = one("#distill_options [data-options]")?.dataset.options;
@@ -35,21 +35,6 @@
         if (now === undefined) return false;
         if (typeof wanted !== "number") return now !== wanted;
         return now === "" || Math.abs(now - wanted) > 1e-9 * Math.max(1e-6, Math.abs(wanted));
-    }
-
-    function set(block, wanted) {
-        const [first] = inputs(block);
-        if (!first) return;
-        if (first.type === "radio") inputs(block).find((input) => input.value === wanted)?.click();
-        else if (first.type === "checkbox") { if (first.checked !== wanted) first.click(); }
-        else inputs(block).forEach((input) => put(input, wanted));
-    }
-
-    // A field that was typed into is taken over by gradio when it is left.
-    function put(input, wanted) {
-        write(input, wanted);
-        input.dispatchEvent(new Event("change", {bubbles: true}));
-        input.dispatchEvent(new Event("blur"));
     }
 
     /* ---- marks ---- */
@@ -87,25 +72,25 @@
         if (number.title !== title) number.title = title;
     }
 
+    // gradio 6 draws what is folded only when it is opened: of those the server says which differ.
+    const unseen = () => JSON.parse(one("#distill_changed [data-changed]")?.dataset.changed || "{}").names || [];
+
     function draw() {
-        const groups = new Map([...app().querySelectorAll("[id^=distill_group_]")].map((group) => [group, []]));
-        for (const name of Object.keys(table())) {
-            const block = root(name);
-            const group = block?.closest("[id^=distill_group_]"); // elsewhere they belong to one picture
-            if (group && mark(name, block)) groups.get(group).push(name);
+        const counted = new Map([...app().querySelectorAll("[id^=distill_group_]")].map((group) => [group, []]));
+        const told = unseen();
+        for (const [name, {group}] of Object.entries(table())) {
+            const holder = one(`#${group}`), block = root(name);
+            if (!holder || block && !holder.contains(block)) continue; // elsewhere they belong to one picture
+            if (block ? mark(name, block) : told.includes(name)) counted.get(holder).push(name);
         }
-        groups.forEach((names, group) => count(group, names));
+        counted.forEach((names, group) => count(group, names));
     }
 
     function back(names) {
-        for (const name of names) {
-            const block = root(name);
-            if (block && differs(block, table()[name].default)) set(block, table()[name].default);
-        }
-        draw();
+        write(field("distill_reset_names"), `${names.join(",")}@${Date.now()}`); // once more is another text
     }
 
-    const inGroup = (id) => Object.keys(table()).filter((name) => root(name)?.closest(`#${id}`));
+    const inGroup = (id) => Object.keys(table()).filter((name) => table()[name].group === id);
 
     /* ---- presets ---- */
 

@@ -9,7 +9,6 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from distill import goals
 from distill.captions import tags as tag_text
 from distill.captions.captioner import CaptioningStopped
 from distill.captions.difference import difference
@@ -108,11 +107,6 @@ class Handlers:
     def stop_checking(self) -> None:
         """What was checked by now stays."""
         self.jobs.words.cancel()
-
-    def set_goal(self, label: str) -> list[Any]:
-        """-> the goal's help, then the widgets of the options."""
-        goal = goals.goal(label)
-        return [html.cost(goal.help), *options_form.updates(goal.values, options_form.NAMES)]
 
     def distill(self, picture: Given, captions: str, *values: Any) -> str:
         """Order a LoRA -> what went wrong; behind the options' values come those of the views panel."""

@@ -9,7 +9,8 @@ from typing import Any
 import gradio as gr
 
 from distill.errors import OptionError
-from distill.options import GROUPS, Options, each_option
+from distill.options import GROUPS, Checked, Options, each_option
+from distill.ui.looks import LOOKS
 
 NAMES = tuple(f.name for _, f, _ in each_option())
 """Of all options, in the order in which `read` takes their values."""
@@ -41,11 +42,23 @@ def accordions(default: Callable[[str], Any], leave_out: Sequence[str]) -> dict[
     made: dict[str, Any] = {}
     for group in GROUPS:
         shown = [(f, kind) for g, f, kind in each_option() if g is group and f.name not in leave_out]
-        with gr.Accordion(group.title, open=False, elem_id=f"distill_group_{group.title.split()[0].lower()}"):
+        with gr.Accordion(group.title, open=False, elem_id=_id_of(group)):
             for i in range(0, len(shown), 2):
                 with gr.Row():
                     made |= {f.name: widget(f, kind, default(f.name)) for f, kind in shown[i : i + 2]}
     return made
+
+
+def marked(default: Callable[[str], Any]) -> dict[str, dict[str, Any]]:
+    """For javascript/distill_options.js: the value that each option goes back to, its place, what it looks like."""
+    return {
+        f.name: {"default": _usable(f, kind, default(f.name)), "group": _id_of(g), "looks": LOOKS.get(f.name, "")}
+        for g, f, kind in each_option()
+    }
+
+
+def _id_of(group: type[Checked]) -> str:
+    return f"distill_group_{group.title.split()[0].lower()}"
 
 
 def widget(f: Field[Any], kind: type, value: Any = None) -> Any:

@@ -10,7 +10,7 @@ import gradio as gr
 from distill import goals
 from distill.captions.tokens import READ_TOKENS
 from distill.options import CaptionOptions
-from distill.ui import captioner_panel, chips, html, options_form, views_panel
+from distill.ui import captioner_panel, chips, html, options_form, presets_panel, resets, views_panel
 from distill.ui.gradio_compat import html as text
 from distill.ui.gradio_compat import picture
 from distill.ui.prompt import WORDS
@@ -59,6 +59,7 @@ def draw(surroundings: Surroundings) -> Page:
         with gr.Column(elem_id="distill_settings"):
             elsewhere = ("name", "identity", *captioner_panel.OPTIONS)
             page.options |= options_form.accordions(surroundings.default, leave_out=elsewhere)
+            resets.draw(page.parts, surroundings.default)
     return page
 
 
@@ -187,7 +188,7 @@ def _order(page: Page, surroundings: Surroundings) -> None:
         label="Goal",
         elem_id="distill_goal",
     )
-    parts["goal_help"] = text(html.cost(goals.goal(goals.DEFAULT).help), elem_id="distill_goal_help")
+    presets_panel.draw(parts)
     parts["go"] = gr.Button("Distill", variant="primary", elem_id="distill_go", interactive=not surroundings.banner)
     parts["cost"] = text("", elem_id="distill_cost")
     parts["checkpoint"] = text("", elem_id="distill_checkpoint")

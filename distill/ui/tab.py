@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
 from distill.jobs import Jobs
-from distill.ui import captioner_panel, panels, views_panel
+from distill.ui import captioner_panel, panels, presets_panel, resets, views_panel
 from distill.ui.gradio_compat import LATEST, LIVE, SLOW
 from distill.ui.handlers import Handlers
 from distill.ui.panels import Page
@@ -20,7 +21,7 @@ def build(jobs: Jobs, surroundings: Surroundings) -> gr.Blocks:
     with gr.Blocks(analytics_enabled=False) as tab:
         page = panels.draw(surroundings)
         does = Handlers(jobs, may_train=not surroundings.banner)
-        _connect_draft(page, does)
+        _connect_draft(page, does, surroundings.default)
         _connect_job(page, does)
         captioner_panel.connect(page.parts, page.options, jobs)
         views_panel.connect(page.parts, page.widgets, jobs)
@@ -31,7 +32,7 @@ def build(jobs: Jobs, surroundings: Surroundings) -> gr.Blocks:
     return tab
 
 
-def _connect_draft(page: Page, does: Handlers) -> None:
+def _connect_draft(page: Page, does: Handlers, default: Callable[[str], Any]) -> None:
     looked = {"fn": does.look, "inputs": [page.picture, *page.widgets], "outputs": [page.draft, page.notes]}
     counted: dict[str, Any] = {
         "fn": does.recount,
@@ -51,7 +52,8 @@ def _connect_draft(page: Page, does: Handlers) -> None:
     ).then(does.settle, boxes, boxes, **LIVE).then(**counted)
     page.describe_stop.click(does.stop_describing, None, None, **LIVE)
     page.use_proposal.click(does.use_proposal, [page.proposal], boxes, **LIVE).then(**counted)
-    page.goal.input(does.set_goal, [page.goal], [page.goal_help, *page.widgets], **LIVE).then(**counted)
+    told = resets.connect(page.parts, page.widgets, default, counted)
+    presets_panel.connect(page.parts, page.widgets, does.jobs, told, counted)
 
 
 def _connect_job(page: Page, does: Handlers) -> None:

@@ -21,7 +21,9 @@ from distill.hosts.standalone import Standalone
 from distill.jobs import Jobs
 from distill.options import each_option
 from distill.pocket import CHECKPOINT
+from distill.presets import BUILT_IN
 from distill.ui import html, live, loss_line
+from distill.ui.looks import LOOKS
 from distill.ui.prompt import WORDS
 from distill.ui.tab import build
 from tests.ui.test_tab import Everything
@@ -60,7 +62,8 @@ def of_options():
 
 
 def of_goals():
-    return {text for goal in goals.GOALS for text in (goal.label, goal.help)}
+    of_presets = {preset.help for preset in BUILT_IN}
+    return {text for goal in goals.GOALS for text in (goal.label, goal.help)} | of_presets | set(LOOKS.values())
 
 
 def of_tab(jobs):
@@ -200,6 +203,7 @@ def test_the_languages():
         "Rank",
         "Size of the LoRA (network_dim).",
         "Replicate",
+        "Too high: every prompt gives the same picture.",
         "Address of a picture (https://...)",
         "replicates",
         "no picture",

@@ -146,13 +146,6 @@ def test_a_broken_option_is_named_in_place_of_the_cost(handlers):
     assert "Rank is empty" in handlers.distill(portrait(), "a", *broken)
 
 
-def test_a_goal_fills_its_widgets_only(handlers):
-    _, *updates = handlers.set_goal("Replicate")
-    by_name = dict(zip(options_form.NAMES, updates))
-    assert by_name["network_dim"]["value"] == 64
-    assert "value" not in by_name["seed"]
-
-
 def test_a_tick_sends_only_what_changed(handlers):
     marks, state, *first = handlers.tick({})
     again, _, *second = handlers.tick(marks)
