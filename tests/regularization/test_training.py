@@ -14,6 +14,7 @@ from distill.pipeline import distill
 from distill.regularization import described
 from distill.training.loop import Step
 from tests.models.host import TinyHost
+from tests.test_resume import cut_and_whole, same
 
 TAGS = ["woman", "red hair"]
 QUICK = {"repeats": 2, "epochs": 1, "network_dim": 4, "sample_steps": 2, "preview": False, "trigger": "fip zor"}
@@ -165,3 +166,15 @@ def test_all_of_it_together(host, own):
     }
     first, again = list(run(host, **own, **every)), list(run(host, **own, **every))
     assert losses(first) == losses(again)
+
+
+@pytest.mark.slow
+def test_cut_off_it_goes_on_with_the_same_draws(tmp_path):
+    picture = Image.radial_gradient("L").resize((96, 128)).convert("RGB")
+    changes = {**PROMPT, "teacher_class": 1.0, "reg_weight": 0.5, "shuffle": True}
+    unbroken, rest = cut_and_whole(tmp_path, picture, after=8, **changes)  # 6 steps an epoch
+    steps = {event.index: event.loss for event in unbroken if isinstance(event, Step)}
+    again = {event.index: event.loss for event in rest if isinstance(event, Step)}
+    assert list(again) == list(range(7, 19))
+    assert all(again[index] == steps[index] for index in again)
+    assert same(unbroken[-1].path, rest[-1].path)
