@@ -74,11 +74,14 @@ def _guarded(name: str, enlarge: Enlarge) -> Enlarge:
         except DistillError:
             raise
         except Exception as error:  # another's code, and memory may be short
-            said = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
-            raise PictureError(f"The upscaler {name} failed: {said}.", _ANOTHER) from error
+            raise PictureError(f"The upscaler {name} failed: {_said(error)}.", _ANOTHER) from error
         return large.convert("RGB")
 
     return guarded
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
 
 
 _ANOTHER = "Choose another upscaler, or none; nothing was started."
@@ -103,16 +106,15 @@ def _load(path: Path) -> Any:
 
     try:
         import spandrel
-    except ImportError as error:
+    except Exception as error:  # a torchvision that is not this torch's raises RuntimeError
         hint = "Install it (pip install spandrel), or choose another upscaler."
-        raise PictureError(f"Upscaler files need the package spandrel ({error}).", hint) from None
+        raise PictureError(f"Upscaler files need the package spandrel ({_said(error)}).", hint) from None
     try:
         if path.suffix.lower() == ".pth":
             torch.load(path, map_location="cpu", weights_only=True)  # spandrel's own unpickler allows more
         model = spandrel.ModelLoader(device="cpu").load_from_file(path)
     except Exception as error:  # as many kinds as there are architectures and damages
-        said = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
-        raise PictureError(f"{path.name} is no upscaler that can be read safely ({said}).", _ANOTHER) from error
+        raise PictureError(f"{path.name} is no upscaler that can be read safely ({_said(error)}).", _ANOTHER) from error
     if not isinstance(model, spandrel.ImageModelDescriptor) or model.input_channels != 3 or model.output_channels != 3:
         raise PictureError(f"{path.name} is no model from picture to picture.", _ANOTHER)
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
