@@ -106,7 +106,7 @@ def _load(path: Path) -> Any:
 
     try:
         import spandrel
-    except Exception as error:  # a torchvision that is not this torch's raises RuntimeError
+    except Exception as error:  # noqa: BLE001 - a torchvision that is not this torch's raises RuntimeError
         hint = "Install it (pip install spandrel), or choose another upscaler."
         raise PictureError(f"Upscaler files need the package spandrel ({_said(error)}).", hint) from None
     try:
