@@ -17,6 +17,7 @@ from distill.captions.backends import NAMES
 from distill.errors import CaptionError, OptionError, PictureError
 from distill.image.addresses import fetch
 from distill.image.loading import load
+from distill.image.upscaling import is_file
 from distill.options import Options
 from distill.plan import Plan, Shot
 from distill.plan_values import MAX_SHOTS, checked_keys, mask_of, repeats_of, tags_of, views_of
@@ -118,6 +119,8 @@ def options_of(value: Any, policy: Policy, recipe: Mapping[str, Any] | None = No
     for name in options.caption.captioner.split("+"):
         if name.strip() not in NAMES:  # the others are folders of the server
             raise CaptionError(f"There is no captioner {name.strip()[:100]!r}.", f"Choose {', '.join(NAMES)}.")
+    if is_file(options.picture.upscaler):
+        raise OptionError("Model files of the server are not read.", "Choose one of its upscalers, lanczos or none.")
     if options.regularization.reg_folder or options.regularization.reg_pictures == "folder":
         raise OptionError(
             "Folders of the server are not read.", "Let the checkpoint make the class pictures: generate."

@@ -31,6 +31,8 @@ from tests.api.conftest import BLACK, JSON, PICTURE, QUICK, refused, serving
         ({"options": {"name": "../x"}}, "slash"),
         ({"options": {"captioner": "/etc"}}, "no captioner"),
         ({"options": {"captioner": "pocket+/etc"}}, "no captioner"),
+        ({"options": {"upscaler": "/models/4x.pth"}}, "Model files of the server are not read"),
+        ({"options": {"upscaler": "5x"}}, "no upscaler '5x'"),
         ({"options": {"reg_pictures": "folder"}}, "Folders of the server are not read"),
         ({"options": {"reg_folder": "/etc"}}, "Folders of the server are not read"),
         ({"image": PICTURE}, "Unknown: image"),
