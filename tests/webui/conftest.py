@@ -11,12 +11,15 @@ from __future__ import annotations
 import base64
 import io
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
+
+from tests.browser.conftest import FLAGS
 
 PORTRAIT = Path(__file__).resolve().parents[2] / "distill" / "pocket" / "portrait.png"
 
@@ -74,3 +77,17 @@ def webui(request: pytest.FixtureRequest) -> WebUI:
     if not folder or not url:
         pytest.skip("name a running WebUI: --webui-dir DIR --webui-url URL")
     return WebUI(url, Path(folder), request.config.getoption("--webui-size"))
+
+
+@pytest.fixture(scope="module")
+def page(webui: WebUI, request: pytest.FixtureRequest) -> Iterator[object]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = request.config.getoption("--chromium")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1360, "height": 1000})
+        page.set_default_timeout(60_000)
+        page.goto(webui.url)
+        page.wait_for_selector("#txt2img_prompt textarea")
+        yield page
+        browser.close()

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import ImageChops
 
-from tests.browser.conftest import FLAGS
 from tests.webui.conftest import PORTRAIT, WebUI, active
 
 pytestmark = pytest.mark.webui
 
 CAPTIONS = "woman, red hair, green eyes, holding red apple"
-
-
-@pytest.fixture(scope="module")
-def page(webui: WebUI, request: pytest.FixtureRequest) -> Iterator[object]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    chromium = request.config.getoption("--chromium")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1360, "height": 1000})
-        page.set_default_timeout(60_000)
-        page.goto(webui.url)
-        page.wait_for_selector("#txt2img_prompt textarea")
-        yield page
-        browser.close()
 
 
 @pytest.fixture
