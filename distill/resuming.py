@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -49,27 +49,27 @@ class Keeping:
     folder: Path | None = None
     enabled: bool = True
     kept: Kept | None = None
-    facts: Mapping[str, Any] | None = None  # what is written with each state
+    facts: Mapping[str, Any] = field(default_factory=dict)  # what is written with each state
 
     @property
-    def started_at(self) -> datetime | None:
-        """When the run began that is gone on with."""
-        return datetime.fromisoformat(self.kept.values["started_at"]) if self.kept else None
+    def began_at(self) -> datetime:
+        """When the run began, or the one that it goes on with. Once it is told `about`."""
+        return datetime.fromisoformat(self.facts["began_at"])
 
     @property
     def losses(self) -> list[float]:
         """Of the steps that were taken by then."""
         return list(self.kept.values["losses"]) if self.kept else []
 
-    def about(self, **facts: Any) -> Keeping:
-        """With what is to be written beside each state."""
-        return replace(self, facts={**(self.facts or {}), **facts, "packages": _packages()})
+    def about(self, began_at: datetime, **facts: Any) -> Keeping:
+        """With what is to be written beside each state; `began_at` is that of a new run."""
+        began = self.kept.values["began_at"] if self.kept else began_at.isoformat()
+        return replace(self, facts={**self.facts, **facts, "began_at": began, "packages": _packages()})
 
     def restore(self, course: Course, total: int) -> Resumed | None:
         """Let the course go on from what is kept, if anything is. Raises DistillError when it does not belong."""
         if self.kept is None:
             return None
-        assert self.facts is not None
         then, now = self.kept.values, self.facts
         differing = differences(then["fingerprint"], now["fingerprint"])
         if differing:
@@ -84,7 +84,7 @@ class Keeping:
             return []
         try:
             state = course.state()
-            values = {**(self.facts or {}), "step": state.step, "losses": list(losses), "course": state.values}
+            values = {**self.facts, "step": state.step, "losses": list(losses), "course": state.values}
             states.write(self.folder, values, state.tensors)
             states.tidy(self.folder.parent)
         except (DistillError, MemoryError) as error:
@@ -125,7 +125,7 @@ def name_then(kept: Kept, lora_dir: Path) -> str:
     """The LoRA's name, or another one where somebody else's LoRA got it meanwhile."""
     name = str(kept.values["name"])
     path = lora_dir / f"{name}.safetensors"
-    ours = not path.exists() or is_of(path, datetime.fromisoformat(kept.values["started_at"]))
+    ours = not path.exists() or is_of(path, datetime.fromisoformat(kept.values["began_at"]))
     return name if ours else unused_name(lora_dir, name)
 
 

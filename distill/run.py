@@ -51,8 +51,7 @@ class Run:
         """Where the state is kept, with what has to be said beside it."""
         keeping = self.keeping or Keeping()
         print_of = fingerprint(self.models, self.options, self.prepared, self.captioned, self.class_pictures)
-        started_at = (keeping.started_at or self.now()).isoformat()
-        return keeping.about(name=self.name, started_at=started_at, fingerprint=print_of)
+        return keeping.about(name=self.name, fingerprint=print_of, began_at=self.now())
 
     def _events(self, keeping: Keeping, should_stop: Callable[[], bool]) -> Iterator[Event]:
         files = Files(
@@ -63,7 +62,7 @@ class Run:
             captioned=self.captioned,
             options=self.options,
             now=self.now,
-            started_at=keeping.started_at or self.now(),
+            started_at=keeping.began_at,
             replaces=keeping.kept is not None,
         )
         generator = torch.Generator().manual_seed(self.options.train.seed)

@@ -37,7 +37,15 @@ def train(arguments: argparse.Namespace) -> int:
     """Picture and captions to a LoRA."""
     options, tags, plan = options_with_preset(arguments), tags_of(arguments), plan_of(arguments)
     with interruptible() as should_stop:
-        events = distill(_host(arguments), arguments.picture[0], tags, options, plan=plan, should_stop=should_stop)
+        events = distill(
+            _host(arguments),
+            arguments.picture[0],
+            tags,
+            options,
+            plan=plan,
+            should_stop=should_stop,
+            resume=arguments.resume,
+        )
         done = follow(events, as_json=arguments.json)
         interrupted = should_stop()
     if not done.stopped:

@@ -99,6 +99,8 @@ def _train(commands: Any) -> None:
     train.add_argument("--captions", help="comma list of tags; else PICTURE's .txt, else the captioner is asked")
     _plan_flags(train)
     repeats = "how often each picture comes, as 2,1; 0 is as often as its views together"
+    resume = "go on with this training after its last whole epoch, where it was cut off"
+    train.add_argument("--resume", action="store_true", help=resume)
     train.add_argument("--picture-repeats", default="", metavar="N,N", help=repeats)
     _model_flags(train)
     _preset_flag(train)
