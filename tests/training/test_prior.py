@@ -36,7 +36,7 @@ def latents(seed):
 
 
 def kohya(repeats, num_train_images):
-    """`DreamBoothDataset.__init__` of sd-scripts v0.9.1, word for word but for its objects."""
+    """`DreamBoothDataset.__init__` of sd-scripts 48d368fa, word for word but for its objects."""
     registered = []
     reg_infos = [[i, repeat] for i, repeat in enumerate(repeats)]
     n = 0
