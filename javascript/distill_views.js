@@ -292,7 +292,7 @@
         panel?.mask.sync();
         panel?.hear();
         window.distill.further.beat();
-        const around = JSON.stringify([option(), minPx(), field("distill_captions")?.value]);
+        const around = JSON.stringify([option(), minPx()]);
         if (isStale || noted !== around) {
             noted = around;
             draw();
@@ -303,7 +303,7 @@
     hooks.beat.push(beat);
 
     window.distill.views = {
-        all, find, add, put, change, remove, choose, colour, sizeOf, minPx, speak,
+        all, find, add, put, change, remove, choose, colour, sizeOf, minPx, speak, draw,
         board: () => board, chosen: () => find(chosen), plan: () => plan, app,
     };
 })();

@@ -2,7 +2,7 @@
 (function () {
     "use strict";
 
-    const {field, say, write, make, chips, views} = window.distill;
+    const {one, field, say, write, make, press, chips, views, hooks} = window.distill;
 
     if (window.distill.viewCard) return;
 
@@ -45,12 +45,29 @@
 
     /* ---- a view ---- */
 
-    // The picture's captions and what says which view it is: that is trained unless other captions are written.
+    // What a view says unless other captions are written: its words, then what of the picture's captions it can show.
+    // The server knows that; until it has told of these captions and words, what it said before stands.
+    let asked = "", told = {}, heard = "";
+
     function inherited(view) {
-        const said = [...chips.parse(field("distill_captions")?.value || ""), ...view.words];
-        const plain = said.map(chips.plain);
-        return said.filter((tag, n) => plain.indexOf(plain[n]) === n).join(", ");
+        const isOfThese = told.of === (field("distill_captions")?.value || "") && told.views.length === views.all().length;
+        return isOfThese ? told.views[views.all().indexOf(view)] : undefined;
     }
+
+    function beat() {
+        const said = one("#distill_plan_inherited [data-plan]")?.dataset.plan || "";
+        if (said && said !== heard) {
+            heard = said;
+            told = JSON.parse(said);
+            views.draw();
+        }
+        const now = JSON.stringify([field("distill_captions")?.value, ...views.all().map(({id, words}) => [id, words])]);
+        if (now === asked || !views.all().length) return;
+        asked = now;
+        setTimeout(() => press("distill_plan_inherit"), 100);
+    }
+
+    hooks.beat.push(beat);
 
     class ViewCard {
         constructor(id) {
@@ -81,7 +98,7 @@
 
         write(text) {
             const view = views.find(this.id);
-            const given = text === inherited(view) ? null : text;
+            const given = text === this.inherited ? null : text;
             if (view && given !== (view.captions ?? null)) this.change({captions: given});
         }
 
@@ -99,7 +116,8 @@
             this.size.classList.toggle("distill-card-small", isSmall && !isWhole);
             this.element.toggleAttribute("data-own", isOwn);
             this.element.toggleAttribute("data-whole", isWhole);
-            const said = isOwn ? [view.captions].flat().join(", ") : inherited(view);
+            this.inherited = inherited(view) ?? this.inherited ?? "";
+            const said = isOwn ? [view.captions].flat().join(", ") : this.inherited;
             if (this.captions.area.value !== said) write(this.captions.area, said);
             crop(this.canvas, image, view.box);
         }

@@ -9,8 +9,12 @@ from typing import Any
 from distill.captions import tags as tag_text
 from distill.captions import words
 from distill.captions.difference import difference
+from distill.image.views import WORDS
 from distill.options import Options
 from distill.ui.draft import Count, Draft
+
+VIEW_WORDS = tuple(dict.fromkeys(word for said in WORDS.values() for word in said))
+"""What the captions of views say of them."""
 
 
 def told(captions: str, proposal: str, draft: Draft | None, count: Count, options: Options) -> dict[str, Any]:
@@ -24,7 +28,7 @@ def told(captions: str, proposal: str, draft: Draft | None, count: Count, option
         "views": options.picture.views,
         "view_min_px": options.picture.view_min_px,
         "picture": draft.mark if draft else "",
-        "tags": facts((*written, *proposed)),
+        "tags": facts((*written, *proposed, *VIEW_WORDS)),
         "difference": compared and {"new": compared.new, "same": compared.same, "missing": compared.missing},
     }
 

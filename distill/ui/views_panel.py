@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from distill.captions import framing
 from distill.captions import tags as tag_text
 from distill.errors import DistillError, PictureError
 from distill.image.loading import load
@@ -23,7 +24,7 @@ from distill.plan import Plan
 from distill.plan_values import MAX_SHOTS
 from distill.ui import html, options_form, plan_form
 from distill.ui.draft import Draft
-from distill.ui.gradio_compat import LIVE, SLOW
+from distill.ui.gradio_compat import LATEST, LIVE, SLOW
 from distill.ui.gradio_compat import html as text
 from distill.ui.plan_form import Further
 
@@ -32,7 +33,12 @@ INPUTS = ("plan_views", "plan_mask", "plan_listed", "plan_added")
 """What `plan` reads, behind the widgets of the options."""
 
 _BOXES = {"plan_views": "Views drawn", "plan_mask": "Mask drawn", "plan_listed": "Further pictures", "plan_asked": "Of"}
-_BUTTONS = {"plan_propose": "Propose now", "plan_use_mask": "Show the mask now", "plan_describe": "Describe that"}
+_BUTTONS = {
+    "plan_propose": "Propose now",
+    "plan_use_mask": "Show the mask now",
+    "plan_describe": "Describe that",
+    "plan_inherit": "Say what views inherit",
+}
 
 
 def draw(parts: dict[str, Any]) -> None:
@@ -44,7 +50,7 @@ def draw(parts: dict[str, Any]) -> None:
         parts[name] = box
     for name, label in _BUTTONS.items():
         parts[name] = gr.Button(label, elem_id=f"distill_{name}", elem_classes=HIDDEN)
-    for name in ("plan_picture", "plan_given", "plan_used", "plan_described", "plan_said"):
+    for name in ("plan_picture", "plan_given", "plan_used", "plan_described", "plan_inherited", "plan_said"):
         parts[name] = text("", elem_id=f"distill_{name}", elem_classes=HIDDEN)
     text("<div data-plan-line></div>", elem_id="distill_plan_line")
     with gr.Accordion("Views, mask, more pictures", open=False, elem_id="distill_plan_panel"):
@@ -72,6 +78,8 @@ def connect(parts: dict[str, Any], widgets: list[Any], jobs: Jobs) -> None:
     )
     asked = [parts["plan_asked"], added, parts["endpoint_key"], *widgets]
     parts["plan_describe"].click(does.describe, asked, [parts["plan_described"], parts["plan_more_said"]], **SLOW)
+    said = [parts["captions"], parts["plan_views"]]
+    parts["plan_inherit"].click(inherited, said, [parts["plan_inherited"]], **LIVE, **LATEST)
     restored = [*(parts[name] for name in INPUTS), parts["plan_given"]]
     parts["restore"].click(does.restore, None, restored, **LIVE)
 
@@ -101,6 +109,17 @@ def show(draft: Draft | None, *values: Any) -> str:
         return html.data("plan", {"picture": ""})
     image = draft.prepared.picture.image
     return html.data("plan", {"picture": plan_form.mark_of(image), "src": _jpeg(image), "size": list(image.size)})
+
+
+def inherited(captions: str, drawn: str) -> str:
+    """-> for the scripts, the captions that each view has unless others are written for it."""
+    try:
+        views = plan_form.read(drawn, "", "", (), "").views or ()
+    except DistillError:
+        views = ()  # it is told when somebody orders it
+    tags = tag_text.parse(captions or "")
+    said = [tag_text.join(framing.of_view(tags, view.words)) for view in views]
+    return html.data("plan", {"of": captions or "", "views": said})
 
 
 class PlanHandlers:

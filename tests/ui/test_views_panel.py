@@ -70,6 +70,15 @@ def test_views_are_proposed_by_the_options_or_all(does, draft):
     assert [view["name"] for view in json.loads(chosen)["views"]] == ["face"]
 
 
+def test_views_inherit_what_they_can_show():
+    drawn = plan_form.views_text([FACE, View(name="x", box=(0, 0, 1, 1), words=("lower body",))])
+    answer = told(views_panel.inherited("Red_hair, upper body, boots, smile", drawn))
+    assert answer["of"] == "Red_hair, upper body, boots, smile"
+    assert answer["views"][0] == "close-up, red hair, boots, smile"
+    assert "smile" not in answer["views"][1]
+    assert told(views_panel.inherited("a", "{"))["views"] == []
+
+
 def test_a_proposal_of_nothing_leaves_what_was_drawn(does, draft):
     assert does.propose(draft, *values(view_min_px=320))[0] == gr.update()
     assert "no picture yet" in does.propose(None, *values())[1]
