@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.browser.conftest import open_tab
-from tests.browser.test_serve import text_is
+from tests.browser.test_serve import describe, text_is
 
 
 def unfold(page, group):
@@ -141,3 +141,25 @@ def test_save_hand_over_delete_and_take(page, server, tmp_path):
     value_becomes(page, "epochs", 9)
     page.click("#distill_preset_delete")
     text_is(page, "#distill_preset_said", "Deleted nine epochs")
+
+
+@pytest.mark.slow
+def test_a_preset_trains_from_the_tab(page):
+    page.set_default_timeout(60_000)  # class pictures are made first
+    describe(page)
+    choose(page, "Part 2")
+    page.wait_for_function("(p) => document.querySelector('#distill_preset input').value === p", arg="Part 2")
+    wanted = {
+        "training": {"repeats": 2, "epochs": 1},
+        "sampling": {"sample_steps": 2},
+        "regularization": {"reg_count": 2},
+    }
+    for group, numbers in wanted.items():
+        unfold(page, group)
+        for name, number in numbers.items():
+            type_in(page, name, number)
+            value_becomes(page, name, number)
+    page.click("#distill_go")
+    page.wait_for_selector("#distill_root[data-state=running]", timeout=60_000)
+    page.wait_for_selector("#distill_root[data-state=done]", timeout=120_000)
+    text_is(page, "#distill_status", r"Done: \w+ is in the LoRA folder")
