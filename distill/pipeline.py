@@ -27,6 +27,7 @@ from distill.events import Captioned, Event
 from distill.host import Host, Upscaler
 from distill.image import augment, upscaling, views
 from distill.image.cuts import Cut
+from distill.logged import LOGS, logged
 from distill.options import CaptionOptions, Options
 from distill.output.atomic import check_writable
 from distill.output.lora_file import unused_name
@@ -162,4 +163,5 @@ def distill(
         name = name_then(kept, host.lora_dir) if kept else unused_name(host.lora_dir, wished)
         keeping = keeping_of(host.work_dir, key or name, options, kept, of_shots)
         run = Run(host.lora_dir, name, models, prepared, captioned, options, now, pictures, keeping)
-        yield from run.events(should_stop)
+        how, folder = options.output.log, host.work_dir / LOGS / name
+        yield from logged(run.events(should_stop), folder, how, options.train.epochs)

@@ -96,4 +96,6 @@ def _plain(event: Event) -> dict[str, Any]:
         return {"event": kind, "size_px": list(event.image.size), "notes": list(event.notes), "cuts": cuts}
     if isinstance(event, Sampled):
         return {"event": kind, "prompt": event.prompt, "step": event.step}
-    return {"event": kind} | {k: v if isinstance(v, (int, float, tuple)) else str(v) for k, v in vars(event).items()}
+    return {"event": kind} | {
+        k: v if isinstance(v, (int, float, tuple, type(None))) else str(v) for k, v in vars(event).items()
+    }

@@ -33,6 +33,8 @@ class Step:
     total: int
     loss: float
     lr: float  # of the UNet
+    text_encoder_lr: float | None = None  # while it is trained
+    d_lr: float | None = None  # what Prodigy makes of `lr`
 
 
 def train(
@@ -82,7 +84,7 @@ def train(
             _check_finite(mean_loss, index)
             scaler.unscale_(optimizer)
             _clip(adapters, recipe.max_grad_norm, index, strict=not scaler.is_enabled())
-            lr = optimizer.param_groups[0]["lr"]
+            rates = course.rates()
             scaler.step(optimizer)
             scaler.update()
             schedule.step()
@@ -90,7 +92,7 @@ def train(
             if options.network.scale_weight_norms:
                 limit_norms(adapters, options.network.scale_weight_norms)
             course.taken(recipe.gradient_accumulation)
-            yield Step(index, total, mean_loss, lr)
+            yield Step(index, total, mean_loss, *rates)
 
 
 def _predict(
