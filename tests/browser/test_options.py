@@ -42,8 +42,16 @@ def value_becomes(page, name, value):
 
 
 def choose(page, preset):
-    page.locator("#distill_preset input").first.click()
-    page.locator("ul.options li, [role=option]").filter(has_text=preset).first.click()
+    field = page.locator("#distill_preset input").first
+    option = page.locator("ul.options li, [role=option]").filter(has_text=preset).first
+    for _ in range(20):  # a page that has just opened asks for the list
+        field.click()
+        page.wait_for_timeout(500)
+        if option.is_visible():
+            break
+        field.press("Escape")
+        field.blur()
+    option.click()
 
 
 def change_one_of_each_kind(page):
