@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,14 @@ from distill.pipeline import distill
 from tests.fakewebui.upscalers import ESRGAN, put_model
 
 GREY = Image.new("RGB", (48, 40), (100, 100, 100))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_collections() -> Iterator[None]:
+    """Each picture ends with a garbage collection, which need not look at torch and transformers again."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def own() -> dict[str, Any]:
@@ -71,6 +81,7 @@ def test_a_broken_list_is_no_list(webui: Any) -> None:
     assert detect().upscalers() == ()
 
 
+@pytest.mark.slow
 def test_a_training_uses_it_before_the_model_is_borrowed(webui: Any) -> None:
     put_model(webui.models_path)
     options = Options.from_flat({"upscaler": "4x_bright", "trigger": "fip zor", "resolution": 64})
