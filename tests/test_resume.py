@@ -102,12 +102,14 @@ KINDS = {
     "loha": {"network_type": "loha", "conv_dim": 2, "ema_decay": 0.5},
     "lokr": {"network_type": "lokr", "conv_dim": 2, "batch_size": 2},
     "teacher": {"teacher_class": 1.0, "teacher_blank": 0.5},
-    "grown rate": {"optimizer": "adafactor", "optimizer_args": "relative_step=True scale_parameter=True lr=None"},
+    "prodigy": {"optimizer": "prodigy", "unet_lr": 1.0, "lr_scheduler": "constant"},
 }
 
 
-@pytest.mark.parametrize("kind", ["plain", *(pytest.param(k, marks=pytest.mark.slow) for k in list(KINDS)[1:-1])])
+@pytest.mark.parametrize("kind", ["plain", *(pytest.param(k, marks=pytest.mark.slow) for k in list(KINDS)[1:])])
 def test_it_goes_on_to_the_bit(tmp_path, picture, kind):
+    if kind == "prodigy":
+        pytest.importorskip("prodigyopt", reason="prodigyopt is not installed")
     unbroken, rest = cut_and_whole(tmp_path, picture, **KINDS[kind])
     (resumed,) = [event for event in rest if isinstance(event, Resumed)]
     before, after = losses(unbroken), losses(rest)
@@ -117,6 +119,16 @@ def test_it_goes_on_to_the_bit(tmp_path, picture, kind):
     assert list(resumed.losses) == [before[step] for step in (1, 2, 3)]
     assert same(unbroken[-1].path, rest[-1].path)
     assert rest[-1].path.name == "fip_zor.safetensors"
+
+
+@pytest.mark.slow
+def test_class_pictures_come_from_their_store(tmp_path, picture):
+    changes = {"reg_pictures": "generate", "reg_count": 3, "repeats": 2, "color_aug": True}
+    unbroken, rest = cut_and_whole(tmp_path, picture, **changes)
+    before = losses(unbroken)
+    assert len(before) == 12  # as many steps again
+    assert losses(rest) == {step: loss for step, loss in before.items() if step > 4}
+    assert same(unbroken[-1].path, rest[-1].path)
 
 
 @pytest.mark.slow
