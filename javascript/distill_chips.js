@@ -122,6 +122,13 @@
             if (this.isStale && !this.isHeld) window.distill.draw(this);
         }
 
+        // What somebody else wrote is where undo begins.
+        forget() {
+            this.history = window.distill.history();
+            this.text = null;
+            this.sync();
+        }
+
         put(tags, said = "") {
             write(field(this.id), tags.join(", "));
             this.sync();

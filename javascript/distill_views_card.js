@@ -118,7 +118,10 @@
             this.element.toggleAttribute("data-whole", isWhole);
             this.inherited = inherited(view) ?? this.inherited ?? "";
             const said = isOwn ? [view.captions].flat().join(", ") : this.inherited;
-            if (this.captions.area.value !== said) write(this.captions.area, said);
+            if (this.captions.area.value !== said) {
+                write(this.captions.area, said);
+                if (!isOwn) chips.of(`distill_view_${this.id}`)?.forget();
+            }
             crop(this.canvas, image, view.box);
         }
     }

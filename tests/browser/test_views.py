@@ -243,8 +243,13 @@ def test_captions_go_back_to_those_of_the_picture(page):
     card = page.locator(CARDS)
     card.locator("label:has-text('Words') input").fill("close-up")
     text_is(page, CARDS, "close-up")
+    undo = card.locator("button[aria-label=Undo]")
+    assert undo.is_disabled()
     card.locator("[data-tag='red hair'] button").click()
     assert views(page)[0]["captions"] == "close-up, woman"
+    undo.click()
+    assert views(page)[0]["captions"] is None
+    card.locator("[data-tag='red hair'] button").click()
     card.locator("button[aria-label='As the picture']").click()
     text_is(page, CARDS, "red hair")
     assert (views(page)[0]["captions"], views(page)[0]["words"]) == (None, ["close-up"])
