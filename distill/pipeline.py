@@ -133,6 +133,7 @@ def distill(
     """
     check(options, host.upscalers())
     check_writable(host.lora_dir)
+    plan = plan.counted(options.train)
     enlarge = upscaling.enlarger(options.picture.upscaler, host.upscalers())
     native_px = host.loaded().native_px
     # Before the model is borrowed: an upscaler may have the host move models about.

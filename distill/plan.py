@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from distill.options import TrainOptions
 
 Box = tuple[float, float, float, float]
 """Left, upper, right, lower edge as shares of the upright picture, 0 to 1."""
@@ -35,6 +37,13 @@ class Plan:
     alpha: Image.Image | None = None  # likewise the picture's transparency, where a source without it is given
     repeats: int = 0  # of the whole picture; 0: as often as all of its views together
     more: tuple[Shot, ...] = ()
+
+    def counted(self, options: TrainOptions) -> Plan:
+        """With the repeats that `repeats_of` means: of "picture" the whole one comes as often as a view (kohya)."""
+        if options.repeats_of == "epoch":
+            return self
+        more = tuple(replace(shot, plan=shot.plan.counted(options)) for shot in self.more)
+        return replace(self, repeats=self.repeats or 1, more=more)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,7 +56,7 @@ class Jobs:
             id=f"distill-{secrets.token_hex(6)}",
             text="Waits for the job before it." if self._is_busy() else "Begins.",
             checkpoint=loaded.name,
-            total=order.options.steps_of(expected(order.plan, order.options.picture) or 1),
+            total=order.options.steps_of(expected(order.plan.counted(order.options.train), order.options.picture) or 1),
             tags=order.tags or (),
             given=order.tags or (),
             notes=order.notes,
@@ -173,7 +173,7 @@ class Jobs:
         """One line: how long a job with these options takes, as measured here, or that it isn't measured yet."""
         loaded = self.host.loaded()
         setting = costs.setting_of(options, loaded.name, loaded.native_px)
-        pictures = expected(plan, options.picture)
+        pictures = expected(plan.counted(options.train), options.picture)
         return costs.sentence(options, setting, costs.read(self.host.work_dir), pictures)
 
     def caption(self, picture: Image.Image, options: CaptionOptions, key: str = "") -> Description:
