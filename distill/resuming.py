@@ -86,7 +86,7 @@ class Keeping:
             state = course.state()
             values = {**self.facts, "step": state.step, "losses": list(losses), "course": state.values}
             states.write(self.folder, values, state.tensors)
-            states.tidy(self.folder.parent)
+            states.tidy(self.folder.parent.parent)
         except (DistillError, MemoryError) as error:
             what = error.message if isinstance(error, DistillError) else "Out of memory."
             return [f"The training's state can't be kept, so it could not go on after a crash: {what}"]

@@ -144,6 +144,15 @@ def test_stopping_keeps_what_is_trained(host, picture):
     assert metadata(done.path)["ss_steps"] == "3"
 
 
+def test_pictures_of_epochs_have_one_prompt_and_one_seed(host, picture):
+    events = distill(host, picture, TAGS, options(unet_lr=0.0, keep_epochs=False, repeats=1))  # so that nothing moves
+    sampled = (event.image.tobytes() for event in events if isinstance(event, Sampled))
+    first, second = next(sampled), next(sampled)
+    assert first == second
+    with pytest.raises(OutputError, match="changes nothing"):
+        next(sampled)
+
+
 def test_closing_discards_and_gives_back(host, picture):
     events = distill(host, picture, TAGS, options(keep_epochs=False))
     while not isinstance(next(events), Step):

@@ -297,12 +297,13 @@ def test_a_damaged_state_is_told(cut):
     assert cut.lent == 0
 
 
-def test_only_the_newest_left_states_are_kept(tmp_path):
+def test_only_the_newest_left_states_are_kept(tmp_path, picture):
+    host = TinyHost(tmp_path / "Lora")
     for n in range(states.MOST + 2):
-        states.write(tmp_path / "states" / f"t{n}", {"n": n}, {"x": torch.zeros(1)})
-        os.utime(tmp_path / "states" / f"t{n}" / "state.json", (n + 1, n + 1))
-    states.tidy(tmp_path)
-    assert [kept.values["n"] for kept in states.every(tmp_path)] == [6, 5, 4, 3, 2]
+        states.write(host.work_dir / "states" / f"t{n}", {"n": n}, {"x": torch.zeros(1)})
+        os.utime(host.work_dir / "states" / f"t{n}" / "state.json", (n + 1, n + 1))
+    next(event for event in distill(host, picture, TAGS, options(repeats=1, epochs=2)) if isinstance(event, Saved))
+    assert [kept.values["n"] for kept in states.every(host.work_dir)] == [6, 5, 4, 3]  # and it had the fifth place
 
 
 COMMAND = ["--json", "--device=cpu", "--captions=woman, smile", "--name=one", "--no-preview", "--sample-every=0"]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from dataclasses import replace
 
 import pytest
@@ -9,8 +10,8 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from distill.errors import JobError
-from distill.jobs import Jobs
+from distill.errors import CheckpointError, JobError
+from distill.jobs import Jobs, orders
 from distill.plan import Plan, Shot, View
 from tests.jobs.conftest import order
 from tests.models.host import TinyHost
@@ -82,3 +83,59 @@ def test_it_goes_on_to_the_same_lora(cut, jobs):
     with pytest.raises(JobError, match="Nothing is kept"):
         again.resume(job.id)
     again.close()
+
+
+@pytest.mark.slow
+def test_a_job_that_failed_goes_on_when_its_reason_is_gone(host, jobs):
+    def in_the_way():
+        return host.lora_dir / "fip_zor-000002.safetensors"
+
+    job = jobs.submit(order(epochs=4))
+    with jobs._changed:
+        jobs._changed.wait_for(lambda: jobs.get(job.id).saved, 60)
+        in_the_way().write_bytes(b"somebody's")
+    failed = jobs.wait(job.id, 60)
+    assert (failed.state, [saved.epoch for saved in failed.saved]) == ("failed", [1])
+    until = time.monotonic() + 10
+    while jobs.cut_off() != (failed,):  # the journal is written a moment later
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    in_the_way().unlink()
+    jobs.resume(job.id)
+    done = jobs.wait(job.id, 60)
+    assert (done.state, done.error, len(done.losses)) == ("done", "", 8)
+    assert [saved.epoch for saved in done.saved] == [1, 2, 3, 4]
+
+
+@pytest.mark.slow
+def test_not_on_another_checkpoint_and_not_once_it_is_dismissed(cut):
+    _, host = cut
+    again, others = Jobs(host), TinyHost(host.lora_dir)
+    (job,) = again.cut_off()
+    others.models = replace(host.models, name="other")
+    with pytest.raises(CheckpointError, match="This job trains on tiny, and other is loaded"):
+        Jobs(others).resume(job.id)
+    assert again.cut_off() == (job,)
+    again.dismiss(job.id)
+    assert not again.can_resume(job)
+    assert not list((host.work_dir / "states").iterdir())
+    with pytest.raises(JobError, match="Nothing is kept"):
+        again.resume(job.id)
+    assert all(saved.path.is_file() for saved in again.get(job.id).saved)
+
+
+def test_a_damaged_order_is_no_order(tmp_path, host):
+    folder = tmp_path / "job"
+    folder.mkdir()
+    given, picture = full_order(), folder / "picture.png"
+    given.picture.save(picture)
+    orders.write(folder, given)
+    read = orders.read(folder, picture)
+    assert (read.tags, read.options, read.plan.views) == (given.tags, given.options, given.plan.views)
+    assert read.plan.mask.tobytes() == given.plan.mask.tobytes()
+    assert read.plan.more[0].source.tobytes() == given.plan.more[0].source.tobytes()
+    assert read.plan.more[0].plan.repeats == 1
+    (folder / "mask-0.png").write_bytes(b"")
+    assert orders.read(folder, picture) is None
+    orders.remove(folder)
+    assert [path.name for path in folder.iterdir()] == ["picture.png"]
