@@ -59,7 +59,6 @@
         root.toggleAttribute("data-active", Boolean(state.active));
         root.toggleAttribute("data-cut-off", Boolean(state.cutOff));
         root.toggleAttribute("data-can-go-on", Boolean(state.goOn));
-        root.toggleAttribute("data-can-go-on", Boolean(state.goOn));
         root.toggleAttribute("data-saved", Boolean(state.saved));
         bar();
         announce(before);

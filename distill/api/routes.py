@@ -70,7 +70,6 @@ def add_routes(app: FastAPI, jobs: Jobs, policy: Policy) -> None:
         ("POST", "/jobs/{job_id}/stop", api.stop),
         ("POST", "/jobs/{job_id}/discard", api.discard),
         ("POST", "/jobs/{job_id}/resume", api.resume),
-        ("POST", "/jobs/{job_id}/resume", api.resume),
         ("GET", "/jobs/{job_id}/picture", api.picture),
         ("GET", "/jobs/{job_id}/samples/{n}", api.sample),
         ("GET", "/library", api.library),
@@ -176,18 +175,6 @@ class _Api:
         """End a job and delete the files that it made"""
         job = await run_in_threadpool(self._jobs.discard, request.path_params["job_id"])
         return job_json(job, self._host)
-
-    async def resume(self, request: Request) -> Any:
-        """Go on with a job that was cut off or failed, after its last whole epoch"""
-        return JSONResponse(await run_in_threadpool(self._resume, request.path_params["job_id"]), 202)
-
-    def _resume(self, job_id: str) -> dict[str, Any]:
-        job = self._jobs.get(job_id)
-        if job.active:
-            raise Refusal(409, "This job is still at work.")
-        if not self._jobs.can_resume(job):
-            raise Refusal(409, "Nothing is kept of this job to go on from.", "Order it anew.")
-        return job_json(self._jobs.resume(job_id), self._host)
 
     async def resume(self, request: Request) -> Any:
         """Go on with a job that was cut off or failed, after its last whole epoch"""
