@@ -127,6 +127,7 @@
 
     /* ---- counting again when something was typed or set ---- */
 
+    const COUNTED = "#distill_right, #distill_settings, #distill_plan_views, #distill_plan_listed";
     let typing = 0, settled = 0;
 
     function recountSoon(after = TYPING_MS) {
@@ -138,7 +139,7 @@
 
     function onChanged(event) {
         const target = event.target;
-        if (target.type === "file" || target.closest?.(".distill-editor") || !target.closest?.("#distill_right, #distill_settings")) return;
+        if (target.type === "file" || target.closest?.(".distill-editor") || !target.closest?.(COUNTED)) return;
         recountSoon();
     }
 

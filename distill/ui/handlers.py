@@ -64,7 +64,8 @@ class Handlers:
         told = chips.told(captions or "", proposal or "", fresh, count, options)
         counter = html.counter(count.used, READ_TOKENS, told)
         named = gr.update(placeholder=count.name or "empty: made from the trigger")
-        return noted, counter, html.notes(count.notes), html.cost(self.jobs.cost(options)), named
+        cost = self.jobs.cost(options, views_panel.counted(values[len(options_form.NAMES) :]))
+        return noted, counter, html.notes(count.notes), html.cost(cost), named
 
     def describe(self, picture: Given, key: str, *values: Any) -> tuple[str, str]:
         """Ask the captioner -> its proposal, who said it or what went wrong."""

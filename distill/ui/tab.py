@@ -36,7 +36,7 @@ def _connect_draft(page: Page, does: Handlers, default: Callable[[str], Any]) ->
     looked = {"fn": does.look, "inputs": [page.picture, *page.widgets], "outputs": [page.draft, page.notes]}
     counted: dict[str, Any] = {
         "fn": does.recount,
-        "inputs": [page.captions, page.proposal, page.draft, *page.widgets],
+        "inputs": [page.captions, page.proposal, page.draft, *page.widgets, *views_panel.inputs(page.parts)],
         "outputs": [page.notes, page.counter, page.remarks, page.cost, page.options["name"]],
         **LIVE,
     }

@@ -70,6 +70,16 @@ def test_views_are_proposed_by_the_options_or_all(does, draft):
     assert [view["name"] for view in json.loads(chosen)["views"]] == ["face"]
 
 
+def test_the_cost_counts_what_is_drawn(jobs, draft):
+    def cost(drawn):
+        given = values(repeats=10, epochs=2, repeats_of="picture", views="face")
+        return Handlers(jobs).recount("woman", "", draft, *given, drawn, "", "", [])[3]
+
+    assert ">20 steps for each picture and view" in cost("")
+    assert ">40 steps at" in cost(plan_form.views_text([FACE]))
+    assert ">20 steps for each" in cost("nothing that can be read")  # the order will say so
+
+
 def test_views_inherit_what_they_can_show():
     drawn = plan_form.views_text([FACE, View(name="x", box=(0, 0, 1, 1), words=("lower body",))])
     answer = told(views_panel.inherited("Red_hair, upper body, boots, smile", drawn))
