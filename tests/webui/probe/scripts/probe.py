@@ -97,7 +97,7 @@ def timed(marks: dict[str, float]) -> Iterator[None]:
     """Note when encoding starts and ends, and when training starts."""
     import distill.run
 
-    encode, train = distill.run.encode, distill.run.train
+    encode, train = distill.run.data_set, distill.run.train
 
     def encoding(*args: Any, **kwargs: Any) -> Any:
         marks["encoding"] = time.perf_counter()
@@ -110,11 +110,11 @@ def timed(marks: dict[str, float]) -> Iterator[None]:
         marks["training"] = time.perf_counter()
         return train(*args, **kwargs)
 
-    distill.run.encode, distill.run.train = encoding, training
+    distill.run.data_set, distill.run.train = encoding, training
     try:
         yield
     finally:
-        distill.run.encode, distill.run.train = encode, train
+        distill.run.data_set, distill.run.train = encode, train
 
 
 def run(how: str, options: dict[str, Any]) -> dict[str, Any]:
