@@ -107,12 +107,12 @@ class Ticket:
             notes = tuple(dict.fromkeys((*self.job.notes, *ending.notes)))
             self.job = replace(ending, notes=notes, seconds=seconds, eta_s=None)
             self.order = None
+            if not going_on.can_go_on(self._host.work_dir, self.job):
+                going_on.forget(self._host.work_dir, self._journal, self.job.id)
             self._changed.notify_all()
         self._write()
         if had_files:
             self._host.loras_changed()
-        if not going_on.can_go_on(self._host.work_dir, self.job):
-            going_on.forget(self._host.work_dir, self._journal, self.job.id)
 
     def fail(self, error: BaseException) -> None:
         """Its end by an error; what was saved before stays."""
