@@ -14,6 +14,7 @@ import random
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,29 +23,32 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-from pocket_lora import subject, train
+from pocket_lora import subject
 
 from distill.conditioning import hidden_states, tokenize
+from distill.events import Done
 from distill.host import Models
 from distill.hosts.standalone import Standalone
 from distill.options import Options, SampleOptions
 from distill.output.applying import applied
 from distill.output.lora_file import Lora, read
 from distill.output.sampling import generate
+from distill.pipeline import distill
 from distill.pocket import CHECKPOINT, world
 from distill.pocket.judge import Judge, Reading, agreement
 from distill.pocket.render import render
 from distill.training.encode import encode_picture
+from distill.training.loop import Step
 from distill.training.noise import diffuse
 
 FIRST = 100  # subject number; those of the LoRA benchmark come before
 OTHERS, TIMESTEPS = 6, (100, 350, 600, 850)
-BARE_SEEDS, LIKENESS_SEEDS = 4, 4
+DRAWN, BARE_SEEDS, LIKENESS_SEEDS, SAMPLING_STEPS = 3, 3, 4, 10
 SETTINGS = "{%s background}, {smile|serious|open mouth}, {close-up|upper body}" % "|".join(world.VALUES["background"])  # noqa: UP031
 ARMS: dict[str, dict[str, Any]] = {
     "none": {},
     "generated": {"reg_pictures": "generate"},
-    "generated, weight 0.5": {"reg_pictures": "generate", "reg_weight": 0.5},
+    "teacher: class 0.2": {"teacher_class": 0.2},
     "teacher: class 1": {"teacher_class": 1.0},
     "teacher: class 1, blank 0.25": {"teacher_class": 1.0, "teacher_blank": 0.25},
 }
@@ -56,7 +60,7 @@ ROWS = {
     "like": "bare class: attributes as the subject's (%)",
     "novel": "with trigger: kept-out attribute is there (%)",
     "named": "with trigger: named attributes (%)",
-    "seconds": "training (s)",
+    "seconds": "training, CPU seconds",
 }
 
 
@@ -110,8 +114,8 @@ class Scene:
     def drawn(self, models: Models, loras: tuple[tuple[Lora, float], ...]) -> list[Reading]:
         """The judge's readings of class prompts: one picture a caption, several of the bare class."""
         bare = [(self.attributes.person, seed) for seed in range(BARE_SEEDS)]
-        asked = [*((prompt, i) for i, prompt in enumerate(self.prompts)), *bare]
-        sample = [(p, SampleOptions(sample_seed=50 + seed, sample_steps=12)) for p, seed in asked]
+        asked = [*((prompt, i) for i, prompt in enumerate(self.prompts[:DRAWN])), *bare]
+        sample = [(p, SampleOptions(sample_seed=50 + seed, sample_steps=SAMPLING_STEPS)) for p, seed in asked]
         return self.judge.read_all([generate(models, p, options, loras=loras)[0] for p, options in sample])
 
     def measure(self, models: Models, path: Path, trigger: str) -> dict[str, float]:
@@ -123,7 +127,7 @@ class Scene:
         names = [name for name in world.VALUES if name != "novel"]
         pairs = [(now[n][0], was[n][0]) for now, was in zip(readings, self.readings) for n in names]
         truth, bare = world.named(a), readings[-BARE_SEEDS:]
-        sample = SampleOptions(count=LIKENESS_SEEDS, sample_steps=12)
+        sample = SampleOptions(count=LIKENESS_SEEDS, sample_steps=SAMPLING_STEPS)
         called = self.judge.read_all(generate(models, f"{trigger} {', '.join(world.tags(a))}", sample, loras=[lora]))
         named = world.from_tags(world.tags(a))
         return {
@@ -150,6 +154,7 @@ def _percent(answers: Iterator[bool]) -> float:
 def main() -> None:
     """Train and measure, or print the table of what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--first", type=int, default=FIRST, help="first subject's number")
     parser.add_argument("--subjects", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=list(ARMS))
@@ -166,7 +171,7 @@ def _measure_all(host: Standalone, arguments: argparse.Namespace) -> None:
     judge, out = Judge(), arguments.out
     there = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
     done = {(row["subject"], row["seed"], row["arm"]) for row in there}
-    for number in range(FIRST, FIRST + arguments.subjects):
+    for number in range(arguments.first, arguments.first + arguments.subjects):
         asked = [(number, seed, arm) for seed in range(arguments.seeds) for arm in arguments.arms]
         if not set(asked) - done:
             continue
@@ -180,11 +185,18 @@ def _measure_all(host: Standalone, arguments: argparse.Namespace) -> None:
 
 
 def _one(host: Standalone, scene: Scene, seed: int, arm: str) -> dict[str, float]:
-    common = {"preview": False, "keep_epochs": False, "sample_every": 0, "sample_steps": 12, "seed": seed}
+    common = {"preview": False, "keep_epochs": False, "sample_every": 0, "seed": seed, "sample_steps": SAMPLING_STEPS}
     prompt = {"reg_prompt": f"{scene.attributes.person}, {SETTINGS}"} if "reg_pictures" in ARMS[arm] else {}
     options = Options.from_flat({**common, **prompt, **ARMS[arm]})
-    done, seconds = train(host, scene.picture, world.tags(scene.attributes), options)
+    spent, done = [], None
+    for event in distill(host, scene.picture, world.tags(scene.attributes), options):
+        if isinstance(event, Step):
+            spent.append(time.process_time())
+        if isinstance(event, Done):
+            done = event
+    assert done is not None
     trigger = " ".join(done.prompt.split(",")[0].split()[:-1])
+    seconds = (spent[-1] - spent[0]) * len(spent) / (len(spent) - 1)
     with host.borrow() as models:
         return {**scene.measure(models, done.path, trigger), "seconds": seconds}
 
