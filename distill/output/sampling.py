@@ -115,7 +115,7 @@ def _length(tokenizer: Any, text: str) -> int:
 def _denoise(
     models: Models, states: torch.Tensor, options: SampleOptions, seed: int, report: Callable[[int], None]
 ) -> torch.Tensor:
-    scheduler = _scheduler(models)
+    scheduler = scheduler_of(models)
     scheduler.set_timesteps(options.sample_steps, device=models.device)
     width, height = options.width or models.native_px, options.height or models.native_px
     # Noise from the CPU: the same on every device.
@@ -133,7 +133,7 @@ def _denoise(
     return latents
 
 
-def _scheduler(models: Models) -> Any:
+def scheduler_of(models: Models) -> Any:
     """DPM-Solver++(2M) on Karras' sigmas (Lu et al. 2022, Karras et al. 2022): deterministic and good in 25 steps."""
     from diffusers import DPMSolverMultistepScheduler
 

@@ -1,0 +1,79 @@
+"""Many pictures at once: the product's sampler over a batch, with the LoRA merged for as long as it lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from distill.conditioning import hidden_states, tokenize
+from distill.host import Models
+from distill.output.lora_file import kohya_name, read
+from distill.output.sampling import scheduler_of
+
+STEPS, CFG, AT_ONCE = 8, 5.0, 16
+
+
+@contextmanager
+def merged(models: Models, file: Path, weight: float) -> Iterator[None]:
+    """The bench's own checkpoint with the LoRA in its weights; afterwards they are as before."""
+    parts = {"unet": models.unet, "text_encoder": models.text_encoder}
+    there = {kohya_name(part, path): m for part, whole in parts.items() for path, m in whole.named_modules()}
+    before: dict[Any, torch.Tensor] = {}
+    try:
+        with torch.no_grad():
+            for name, layer in read(file).layers.items() if weight else ():
+                parameter = there[name].weight
+                before[parameter] = parameter.detach().clone()
+                parameter += weight * layer.delta().reshape(parameter.shape)
+        yield
+    finally:
+        for parameter, kept in before.items():
+            parameter.data.copy_(kept)
+
+
+@torch.no_grad()
+def pictures(models: Models, prompts: Sequence[str], seeds: Sequence[int], clip_skip: int = 1) -> list[Image.Image]:
+    """For each prompt one picture a seed, in that order."""
+    wanted = [(prompt, seed) for prompt in prompts for seed in seeds]
+    made: list[Image.Image] = []
+    for start in range(0, len(wanted), AT_ONCE):
+        made += _batch(models, wanted[start : start + AT_ONCE], clip_skip)
+    return made
+
+
+def _batch(models: Models, wanted: Sequence[tuple[str, int]], clip_skip: int) -> list[Image.Image]:
+    edge = models.native_px // 8
+    noise = [torch.randn(1, 4, edge, edge, generator=torch.Generator().manual_seed(seed)) for _, seed in wanted]
+    states = _states(models, [prompt for prompt, _ in wanted], clip_skip)
+    scheduler = scheduler_of(models)
+    scheduler.set_timesteps(STEPS, device=models.device)
+    latents = torch.cat(noise).to(models.device) * scheduler.init_noise_sigma  # (B, 4, h, w)
+    for timestep in scheduler.timesteps:
+        scaled = scheduler.scale_model_input(latents, timestep)
+        negative, positive = models.unet(scaled.repeat(2, 1, 1, 1), timestep, states).sample.chunk(2)
+        latents = scheduler.step(negative + CFG * (positive - negative), timestep, latents).prev_sample
+    decoded = models.vae.decode(latents / models.latent_scale).sample
+    array = (decoded.float().clamp(-1, 1) * 127.5 + 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return [Image.fromarray(one) for one in array]
+
+
+def _states(models: Models, prompts: Sequence[str], clip_skip: int) -> torch.Tensor:
+    """(2 B, 77, C): the empty prompt for each, then the prompts."""
+    each = {}
+    for text in ("", *prompts):
+        ids = tokenize(models.tokenizer, [text]).to(models.device)
+        each[text] = each[text] if text in each else hidden_states(models.text_encoder, ids, clip_skip)
+    return torch.cat([*(each[""] for _ in prompts), *(each[text] for text in prompts)])
+
+
+def spread(images: Sequence[Image.Image]) -> float:
+    """How far pictures are from each other: mean over pairs of the RMS difference, 0 to 1."""
+    arrays = [np.asarray(image, dtype=np.float32) / 255 for image in images]
+    pairs = [(a, b) for i, a in enumerate(arrays) for b in arrays[i + 1 :]]
+    return float(np.mean([np.sqrt(np.mean((a - b) ** 2)) for a, b in pairs]))
