@@ -170,4 +170,4 @@ def test_a_preset_trains_from_the_tab(page):
     page.click("#distill_go")
     page.wait_for_selector("#distill_root[data-state=running]", timeout=60_000)
     page.wait_for_selector("#distill_root[data-state=done]", timeout=120_000)
-    text_is(page, "#distill_status", r"Done: \w+ is in the LoRA folder")
+    text_is(page, "#distill_status", r"Done: [\w-]+ is in the LoRA folder")
