@@ -4,7 +4,7 @@
 (function () {
     "use strict";
 
-    const {app, one, field, say, write, make, press, hooks} = window.distill;
+    const {app, one, field, say, write, make, press, recountSoon, hooks} = window.distill;
 
     if (window.distill.views) return;
 
@@ -40,6 +40,7 @@
         text = target.value;
         plan = parse(text);
         isStale = true;
+        recountSoon(); // gradio writes without an event
     }
 
     let written = null, isStale = true;
