@@ -23,7 +23,13 @@ class RegularizationOptions(Checked, title="Regularization"):
         "May have sub-folders man, woman, person ...; captions are .txt files beside them, else the class.",
         private=True,
     )
-    reg_count: int = option(200, "Number of class pictures", "How many are made or taken.", ge=1, le=2000)
+    reg_count: int = option(
+        200,
+        "Number of class pictures",
+        "At most; an epoch takes no more of them than it has draws of the picture.",
+        ge=1,
+        le=2000,
+    )
     reg_prompt: str = option(
         "",
         "Class prompt",
