@@ -26,14 +26,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import fidelity_bank as bank
 import fidelity_page
-from fidelity_recipes import RECIPES, values
-from fidelity_sampling import merged, pictures, spread
+from fidelity_recipes import POCKET, RECIPES, at_steps, values
+from fidelity_sampling import merged, pictures, quick, spread
 
 from distill.events import Saved
 from distill.host import Models
 from distill.hosts.standalone import Standalone
 from distill.options import Options
-from distill.pipeline import distill, prepare
+from distill.pipeline import distill, prepare, prepare_all
+from distill.plan import Plan
 from distill.pocket import CHECKPOINT, world
 from distill.pocket.judge import Judge, Reading
 from distill.training.encode import encode_picture
@@ -49,7 +50,7 @@ def main() -> None:
     if arguments.page:
         arguments.page.write_text(fidelity_page.page(arguments.out), "utf-8")
         return
-    done = {(row["recipe"], row["subject"]) for row in fidelity_page.rows(arguments.out)}
+    done = {(row["recipe"], row["subject"], row["total"]) for row in fidelity_page.rows(arguments.out)}
     shard, shards = map(int, arguments.shard.split("/"))
     first = bank.TUNING if arguments.tuning else bank.REPORTING
     judge = Judge()
@@ -57,11 +58,13 @@ def main() -> None:
     for number in range(arguments.first + shard, arguments.first + arguments.subjects, shards):
         subject = bank.subject(number, first)
         for recipe in ("base", *arguments.recipes):
-            if (recipe, number) in done:
+            total = 0 if recipe == "base" else arguments.total
+            if (recipe, number, total) in done:
                 continue
-            for row in _measured(recipe, subject, judge, arguments):
-                with arguments.out.open("a", encoding="utf-8") as out:
-                    out.write(json.dumps({"recipe": recipe, "subject": number, **row}) + "\n")
+            rows = list(_measured(recipe, subject, judge, arguments))
+            with arguments.out.open("a", encoding="utf-8") as out:
+                for row in rows:
+                    out.write(json.dumps({"recipe": recipe, "subject": number, "total": total, **row}) + "\n")
             print(f"subject {number} ({subject.attributes.novel}): {recipe}", file=sys.stderr, flush=True)
 
 
@@ -75,7 +78,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--steps", type=int, nargs="*", default=[], help="epochs to judge, by their step; else the last"
     )
-    parser.add_argument("--weights", type=float, nargs="*", default=[0.6, 0.8, 1.0])
+    parser.add_argument("--total", type=int, default=0, help="train each recipe so many steps; else its own number")
+    parser.add_argument("--weights", type=float, nargs="*", default=[0.8])
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--out", type=Path, default=Path("fidelity.jsonl"))
     parser.add_argument("--work", type=Path, default=Path("fidelity-work"), help="folder for class pictures")
@@ -93,23 +97,31 @@ def _measured(
         host.work_dir = arguments.work  # class pictures are made once for all subjects
         if recipe == "base":
             with host.borrow() as models:
-                yield {"step": 0, "weight": 0.0, "seconds": 0.0, **_judged(models, subject, "", judge, arguments.seeds)}
+                judged = _judged(quick(models), subject, "", judge, arguments.seeds)
+                yield {"step": 0, "weight": 0.0, "seconds": 0.0, **judged}
             return
-        options = Options.from_flat(
-            values(recipe)
-            | {"preview": False, "sample_every": 0, "keep_state": False, "keep_epochs": bool(arguments.steps)}
-        )
+        quiet = POCKET | {
+            "preview": False,
+            "sample_every": 0,
+            "keep_state": False,
+            "keep_epochs": bool(arguments.steps),
+        }
+        options = Options.from_flat(values(recipe) | POCKET | quiet)
+        plan = Plan().counted(options.train)
+        prepared, _ = prepare_all(subject.picture, options.picture, host.loaded().native_px, plan)
+        options = at_steps(options, arguments.total, len(prepared.cuts))
         saved, seconds, trigger = _trained(host, subject, options)
         wanted = [file for file in saved if file.step in arguments.steps] or saved[-1:]
         skip = options.caption.clip_skip
         with host.borrow() as models:
             meters = _meters(models, subject, trigger, options)
+            drawing = quick(models)
             for file in wanted:
                 with merged(models, file.path, 1.0):
                     reading = asdict(meters.read())
                 for weight in arguments.weights:
-                    with merged(models, file.path, weight):
-                        judged = _judged(models, subject, trigger, judge, arguments.seeds, skip)
+                    with merged(drawing, file.path, weight, models):
+                        judged = _judged(drawing, subject, trigger, judge, arguments.seeds, skip)
                     yield {
                         "step": file.step,
                         "weight": weight,
@@ -133,12 +145,12 @@ def _meters(models: Models, subject: bank.Subject, trigger: str, options: Option
 
 
 def _trained(host: Standalone, subject: bank.Subject, options: Options) -> tuple[list[Saved], dict[int, float], str]:
-    """The files, the seconds since the first step began by step, the trigger."""
+    """The files, the CPU seconds since the first step began by step, the trigger."""
     saved: list[Saved] = []
     seconds: dict[int, float] = {}
-    trigger, spent, last = "", 0.0, time.perf_counter()
+    trigger, spent, last = "", 0.0, time.process_time()
     for event in distill(host, subject.picture, world.tags(subject.attributes), options):
-        now = time.perf_counter()
+        now = time.process_time()
         if isinstance(event, Step):
             spent += now - last
             seconds[event.index] = spent

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from distill.options import Options
 from distill.presets import BUILT_IN, find
+
+POCKET = {"view_min_px": 128}
+"""The pocket checkpoint's own size, as 320 is near SD1.5's."""
 
 _PLAIN = {"lr_scheduler": "constant", "lr_warmup": 0.0, "shuffle": False}
 
 RECIPES: dict[str, dict[str, Any]] = {
     "ours": {},
     **{name: dict(find(name, BUILT_IN).values) for name in ("One Image", "Part 2", "Distillery")},
+    "One Image, our rate": {**find("One Image", BUILT_IN).values, "unet_lr": 1e-3, "text_encoder_lr": 5e-4},
+    "kohya_ss": {
+        **find("One Image", BUILT_IN).values,
+        **{"network_dim": 8, "network_alpha": 1.0, "keep_tokens": 0},  # the page of the GUI as it opens
+    },
     **{f"plain {rank}": {**_PLAIN, "network_dim": rank, "network_alpha": float(rank)} for rank in (4, 16, 64)},
 }
 
@@ -23,3 +32,13 @@ def values(recipe: str) -> dict[str, Any]:
     kinds = Options().flat()
     pairs = [pair.split("=", 1) for pair in recipe.split(",")]
     return {name: text == "True" if isinstance(kinds[name], bool) else type(kinds[name])(text) for name, text in pairs}
+
+
+def at_steps(options: Options, total: int, pictures: int) -> Options:
+    """The recipe in about so many steps, in ten epochs; 0: as it is. `pictures` are the picture and its views."""
+    if not total:
+        return options
+    train = options.train
+    once = replace(options, train=replace(train, repeats=1, epochs=1)).steps_of(pictures)
+    repeats = max(1, total // (10 * once))
+    return replace(options, train=replace(train, repeats=repeats, epochs=max(1, round(total / (once * repeats)))))
