@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from distill.training.loop import Step
+from distill.training.meters import Reading
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -63,6 +65,26 @@ class Noted:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What the LoRA had learned after `step`, by the checkpoint itself."""
+
+    step: int
+    epoch: int
+    reading: Reading
+    verdict: str  # training.picker.LEARNING, GOOD or OVERFITTING
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"step": self.step, "epoch": self.epoch, "verdict": self.verdict, **asdict(self.reading)}
+
+
+def measured(values: Mapping[str, Any]) -> Measured:
+    """From plain values. Raises KeyError, TypeError or ValueError for others."""
+    reading = Reading(**{f.name: float(values[f.name]) for f in fields(Reading)})
+    return Measured(int(values["step"]), int(values["epoch"]), reading, str(values["verdict"]))
+
+
+@dataclass(frozen=True)
 class Saved:
     """A LoRA file, whole and read back."""
 
@@ -91,4 +113,4 @@ class Done:
     stopped: str = ""
 
 
-Event = Prepared | Captioned | Prepares | Resumed | Step | Noted | Saved | Sampled | Done
+Event = Prepared | Captioned | Prepares | Resumed | Step | Noted | Measured | Saved | Sampled | Done

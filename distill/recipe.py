@@ -30,6 +30,7 @@ PERSONAL: dict[str, str] = {
     "count": "how pictures are made with it later",
     "sample_seed": "how pictures are made with it later",
     "sample_every": "what is seen while it trains",
+    "meters": "what is seen while it trains",
     "preview": "what is made for its card",
     "keep_state": "what is kept in case of a crash",
     "log": "what is noted while it trains",

@@ -33,6 +33,7 @@ from distill.output.states import Kept
 from distill.saving import is_of
 from distill.training.prior import ClassPicture
 from distill.training.state import Course, State
+from distill.watching import Watch
 
 DECISIVE = (PictureOptions, CaptionOptions, RegularizationOptions, TrainOptions, NetworkOptions, NoiseOptions)
 ANY_WAY = {"trigger", "gradient_checkpointing"}
@@ -66,7 +67,7 @@ class Keeping:
         began = self.kept.values["began_at"] if self.kept else began_at.isoformat()
         return replace(self, facts={**self.facts, **facts, "began_at": began, "packages": _packages()})
 
-    def restore(self, course: Course, total: int) -> Resumed | None:
+    def restore(self, course: Course, watch: Watch, total: int) -> Resumed | None:
         """Let the course go on from what is kept, if anything is. Raises DistillError when it does not belong."""
         if self.kept is None:
             return None
@@ -74,18 +75,20 @@ class Keeping:
         differing = differences(then["fingerprint"], now["fingerprint"])
         if differing:
             raise TrainingError(f"What is kept of {then['name']} is another training: {'; '.join(differing)}.", _ANEW)
-        course.restore(State(then["step"], then["course"], self.kept.tensors()))
+        tensors = self.kept.tensors()
+        course.restore(State(then["step"], then["course"], tensors))
+        watch.restore(then.get("watch", {}), tensors)
         states.claim(self.kept)
         return Resumed(then["step"], total, tuple(then["losses"]), _news(then["packages"], now["packages"]))
 
-    def keep(self, course: Course, losses: Sequence[float]) -> list[str]:
+    def keep(self, course: Course, watch: Watch, losses: Sequence[float]) -> list[str]:
         """Write down where the course is; says so where that can't be done, and the training goes on either way."""
         if not self.enabled or self.folder is None:
             return []
         try:
-            state = course.state()
-            values = {**self.facts, "step": state.step, "losses": list(losses), "course": state.values}
-            states.write(self.folder, values, state.tensors)
+            state, (seen, best) = course.state(), watch.state()
+            values = {**self.facts, "step": state.step, "losses": list(losses), "course": state.values, "watch": seen}
+            states.write(self.folder, values, {**state.tensors, **best})
             states.tidy(self.folder.parent.parent)
         except (DistillError, MemoryError) as error:
             what = error.message if isinstance(error, DistillError) else "Out of memory."

@@ -12,7 +12,7 @@ import torch
 
 from distill.data_set import counts_of, data_set
 from distill.errors import TrainingError
-from distill.events import Captioned, Done, Event, Noted, Prepared, Resumed, Sampled, Saved
+from distill.events import Captioned, Done, Event, Measured, Noted, Prepared, Resumed, Sampled, Saved
 from distill.host import Models
 from distill.options import Options
 from distill.resuming import Keeping, fingerprint
@@ -22,6 +22,7 @@ from distill.training.encode import DataSet
 from distill.training.loop import Step, train
 from distill.training.prior import ClassPicture
 from distill.training.state import Course
+from distill.watching import ENOUGH, Watch
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,16 @@ class Run:
         generator = torch.Generator().manual_seed(self.options.train.seed)
         data = data_set(self.models, self.prepared, self.captioned, self.options, self.class_pictures)
         files = replace(files, counts=counts_of(data, self.options.train, self.class_pictures))
+        watch = Watch(self.models, data.items[0].mean[:1], self.captioned, self.options)
         with ExitStack() as stack:
             adapters = self._attach(stack, generator)
-            done = yield from self._train(adapters, data, generator, files, keeping, should_stop)
+            done = yield from self._train(adapters, data, generator, files, keeping, watch, should_stop)
         if done.stopped and not done.has_learned:
             raise TrainingError(f"{done.stopped} Nothing was learned by then and nothing was saved.", "Let it run on.")
-        yield from files.last(done, data.items[0].mean[:1], should_stop)
+        best = watch.best or done
+        if best.step != done.step:
+            yield from files.besides(done)
+        yield from files.last(best, data.items[0].mean[:1], should_stop)
         yield Done(files.lora_dir / f"{files.name}.safetensors", files.prompt, done.step, done.stopped)
 
     def _attach(self, stack: ExitStack, generator: torch.Generator) -> list[Adapter]:
@@ -91,13 +96,14 @@ class Run:
         generator: torch.Generator,
         files: Files,
         keeping: Keeping,
+        watch: Watch,
         should_stop: Callable[[], bool],
-    ) -> Generator[Resumed | Noted | Step | Saved | Sampled, None, Trained]:
+    ) -> Generator[Resumed | Noted | Step | Measured | Saved | Sampled, None, Trained]:
         epoch_steps = data.epoch_steps(self.options.train)
         total = epoch_steps * self.options.train.epochs
         course = Course(self.models, adapters, self.options, total, generator)
         average, losses, good = course.average, keeping.losses, None
-        resumed = keeping.restore(course, total)
+        resumed = keeping.restore(course, watch, total)
         if resumed is not None:
             yield resumed
             good = trained(adapters, average, course.step, course.step // epoch_steps)
@@ -117,10 +123,18 @@ class Run:
                     return replace(trained(adapters, average, step.index, epoch), stopped=stopped)
                 if step.index % epoch_steps == 0:
                     good = trained(adapters, average, step.index, epoch)
-                    yield from map(Noted, keeping.keep(course, losses))
+                    with average.instead():
+                        yield from watch.read(good)
+                    yield from map(Noted, keeping.keep(course, watch, losses))
                     with average.instead():
                         yield from files.epoch(good, adapters, should_stop)
-            return trained(adapters, average, step.index, -(-step.index // epoch_steps))
+                    if watch.is_enough:
+                        yield Noted(ENOUGH.format(step=step.index, total=total))
+                        return good
+            good = trained(adapters, average, step.index, -(-step.index // epoch_steps))
+            with average.instead():
+                yield from watch.read(good, at_last=True)
+            return good
         except (TrainingError, MemoryError, RuntimeError) as error:
             reason = _reason(error)
             if good is None:

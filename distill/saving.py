@@ -105,6 +105,12 @@ class Files:
                 path = sidecars.write_preview(saved.path, picture, prompt) if saved else None
                 yield Sampled(picture, prompt, done.step, path)
 
+    def besides(self, done: Trained) -> Iterator[Saved]:
+        """The end of the training as an epoch's file, where an earlier epoch becomes the LoRA."""
+        name = f"{self.name}-{done.epoch:06d}"
+        if self.options.output.keep_epochs and not (self.lora_dir / f"{name}.safetensors").exists():
+            yield self._save(done, name)
+
     def lacks(self, done: Trained) -> bool:
         """Whether the process was killed before an epoch had its file and its picture."""
         if not self.options.output.keep_epochs:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from distill.events import Captioned, Done, Event, Noted, Prepared, Prepares, Resumed, Sampled, Saved
+from distill.events import Captioned, Done, Event, Measured, Noted, Prepared, Prepares, Resumed, Sampled, Saved
 from distill.training.loop import Step
 
 
@@ -79,6 +79,9 @@ def _lines(event: Event) -> list[str]:
         return [f"resumed   after step {event.step} of {event.total}", *(f"note      {note}" for note in event.notes)]
     if isinstance(event, Noted):
         return [f"note      {event.note}"]
+    if isinstance(event, Measured):
+        values = ", ".join(f"{name} {value:.2f}" for name, value in vars(event.reading).items())
+        return [f"meters    {values}: {event.verdict}"]
     if isinstance(event, Saved):
         return [f"saved     {event.path}"]
     if isinstance(event, Done):
@@ -94,6 +97,8 @@ def _plain(event: Event) -> dict[str, Any]:
             {"view": cut.name, "picture": cut.shot + 1, "box": cut.box, "repeats": cut.repeats} for cut in event.cuts
         ]
         return {"event": kind, "size_px": list(event.image.size), "notes": list(event.notes), "cuts": cuts}
+    if isinstance(event, Measured):
+        return {"event": kind, **event.as_json()}
     if isinstance(event, Sampled):
         return {"event": kind, "prompt": event.prompt, "step": event.step}
     return {"event": kind} | {

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.events import Captioned, Done, Event, Noted, Prepared, Prepares, Resumed, Sampled, Saved
+from distill.events import Captioned, Done, Event, Measured, Noted, Prepared, Prepares, Resumed, Sampled, Saved
 from distill.options import Options
 from distill.output.sidecars import preview_of
 from distill.plan import Plan
@@ -78,6 +78,7 @@ class Job:
     given: tuple[str, ...] = field(default=(), compare=False)  # the captions as ordered; of this process only
     notes: tuple[str, ...] = ()
     size_px: tuple[int, int] = (0, 0)  # (width, height) of the training picture
+    measured: tuple[Measured, ...] = ()  # what the meters said, in order
     saved: tuple[SavedLora, ...] = ()  # epochs in order, the final one last
     prompt: str = ""  # "tags, <lora:name:0.6>", "" until done
     error: str = ""
@@ -95,6 +96,7 @@ class Job:
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "given"}
         values |= {name: list(values[name]) for name in ("losses", "tags", "notes", "size_px")}
         return values | {
+            "measured": [measured.as_json() for measured in self.measured],
             "saved": [saved.as_json() for saved in self.saved],
             "options": self.options.public(),
             "active": self.active,
@@ -124,6 +126,8 @@ def after(job: Job, event: Event) -> Job:
         return _after_resumed(job, event)
     if isinstance(event, Noted):
         return replace(job, notes=tuple(dict.fromkeys((*job.notes, event.note))))
+    if isinstance(event, Measured):
+        return replace(job, measured=(*job.measured, event), text=f"Epoch {event.epoch} is measured.")
     if isinstance(event, Saved):
         return _after_saved(job, event)
     if isinstance(event, Sampled):
@@ -139,6 +143,7 @@ def _after_resumed(job: Job, event: Resumed) -> Job:
         step=event.step,
         total=event.total,
         losses=event.losses,
+        measured=tuple(measured for measured in job.measured if measured.step <= event.step),
         saved=tuple(saved for saved in job.saved if saved.step <= event.step),
         notes=tuple(dict.fromkeys((*job.notes, *event.notes))),
         text=f"Goes on after step {event.step} of {event.total}.",
@@ -148,7 +153,9 @@ def _after_resumed(job: Job, event: Resumed) -> Job:
 def _after_saved(job: Job, event: Saved) -> Job:
     epoch, stem = event.epoch, event.path.stem
     suffix = f"-{epoch:06d}"
-    is_epoch = event.step < job.total and stem.endswith(suffix)
+    # The last epoch has a file beside the LoRA where an earlier one became the LoRA.
+    is_last_epoch = bool(job.name) and stem == f"{job.name}{suffix}"
+    is_epoch = stem.endswith(suffix) and stem != job.name and (event.step < job.total or is_last_epoch)
     name = stem.removesuffix(suffix) if is_epoch else stem
     text = f"Epoch {epoch} is saved; makes its picture." if is_epoch else "Saved; makes the picture for its card."
     saved = SavedLora(path=event.path, step=event.step, epoch=epoch, written_ns=_written_ns(event.path))

@@ -16,6 +16,7 @@ from typing import Any
 from PIL import Image
 
 from distill.errors import OptionError, OutputError
+from distill.events import measured
 from distill.jobs import orders
 from distill.jobs.job import STATES, Job, Order, SavedLora
 from distill.jobs.orders import png
@@ -163,7 +164,8 @@ def _entry(values: dict[str, Any]) -> Entry:
 
 
 def _job(values: dict[str, Any], lora_dirs: list[Path]) -> Job:
-    known = {f.name: values[f.name] for f in fields(Job) if f.name != "given"}
+    known = {f.name: values[f.name] for f in fields(Job) if f.name not in ("given", "measured")}
+    known["measured"] = tuple(measured(plain) for plain in values.get("measured", []))
     known |= {name: tuple(values[name]) for name in ("losses", "tags", "notes", "size_px")}
     known["saved"] = tuple(_saved(entry, lora_dirs) for entry in values["saved"])
     known["options"] = _options(values["options"])

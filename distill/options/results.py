@@ -37,6 +37,15 @@ class OutputOptions(Checked, title="Output"):
     name: str = option("", "Name", "File name of the LoRA; empty makes one from the trigger.")
     preferred_weight: float = option(0.6, "Preferred weight", "Written on the LoRA's card.", ge=-2, le=2)
     keep_epochs: bool = option(True, "Keep every epoch", "Also save name-000001 ... beside the last one.")
+    meters: bool = option(
+        True, "Meters", "Measure at each epoch what was learned and what suffers, with the checkpoint itself."
+    )
+    pick: str = option(
+        "last",
+        "Take",
+        "Which epoch becomes the LoRA: the last, or the one that the meters find flexible, balanced or faithful.",
+        choices=("last", "flexible", "balanced", "faithful"),
+    )
     preview: bool = option(True, "Preview", "Make one picture with the new LoRA for its card.")
     save_precision: str = option("fp16", "Save precision", "Of the LoRA file.", choices=("fp16", "fp32"))
     keep_state: bool = option(

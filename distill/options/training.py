@@ -55,6 +55,9 @@ class TrainOptions(Checked, title="Training"):
         ge=1,
         le=64,
     )
+    stop_early: bool = option(
+        False, "Stop when nothing is gained", "End after two epochs that bring nothing more, by the meters."
+    )
     ema_decay: float = option(
         0.0,
         "EMA decay",

@@ -160,7 +160,8 @@ class Handlers:
         def fresh(name: str) -> bool:
             return shown.get(name) != marks[name]
 
-        sent = [now[name] if fresh(name) else SAME() for name in ("status", "loss", "strip", "checkpoint", "cut_off")]
+        names = ("status", "loss", "strip", "meters", "checkpoint", "cut_off")
+        sent = [now[name] if fresh(name) else SAME() for name in names]
         go = gr.update(interactive=now["ready"] and self._may_train) if fresh("ready") else SAME()
         state = html.state({**now["state"], "tick": time.time()})
         return [marks, state, *sent, go, *self._ending(now["ended"] and fresh("ended"))]

@@ -10,7 +10,10 @@ from functools import lru_cache
 from html import escape
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 THUMBNAIL_PX = 256
 
@@ -93,8 +96,10 @@ def data(name: str, values: Mapping[str, Any]) -> str:
     return f'<div data-{name}="{escape(json.dumps(values))}"></div>'
 
 
-def strip(tiles: Sequence[tuple[str, str, Path | None]], chosen: str, absent: str = "no picture") -> str:
+def strip(tiles: Sequence[tuple[str, Sequence[str], Path | None]], chosen: str, absent: str = "no picture") -> str:
     """The epochs as pictures to choose from; a tile is (LoRA's file name, what is under it, its picture).
+
+    Of what is under it, all but the first are marks.
 
     `absent` stands where there is no picture.
     """
@@ -107,12 +112,13 @@ def strip(tiles: Sequence[tuple[str, str, Path | None]], chosen: str, absent: st
     )
 
 
-def _tile(stem: str, under: str, picture: Path | None, absent: str) -> str:
+def _tile(stem: str, under: Sequence[str], picture: Path | None, absent: str) -> str:
     source = thumbnail(picture, picture.stat().st_mtime_ns) if picture and picture.is_file() else ""
     shown = f'<img src="{source}" alt="">' if source else f'<i aria-hidden="true">{escape(absent)}</i>'
+    said = escape(under[0]) + "".join(f" <em>{escape(mark)}</em>" for mark in under[1:])
     return (
         f'<button type="button" role="radio" aria-checked="false" data-lora="{escape(stem)}" title="{escape(stem)}">'
-        f"{shown}<span>{escape(under)}</span></button>"
+        f"{shown}<span>{said}</span></button>"
     )
 
 
@@ -126,6 +132,12 @@ def thumbnail(picture: Path, changed_at: int) -> str:
             small = image.convert("RGB")
     except (OSError, ValueError, SyntaxError):
         return ""
+    return data_uri(small)
+
+
+def data_uri(image: Image.Image) -> str:
+    """A small copy of an RGB picture, for an <img>."""
+    small = image.copy()
     small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
     data = BytesIO()
     small.save(data, "WEBP", quality=85)

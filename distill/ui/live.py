@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from distill.jobs import Job, Jobs
-from distill.ui import html, loss_line
+from distill.jobs.job import SavedLora
+from distill.ui import html, loss_line, meters_view
 
 ENDINGS = {
     "done": "Done",
@@ -29,6 +30,7 @@ def parts(jobs: Jobs) -> dict[str, Any]:
         "status": _status(job) if job else "",
         "loss": loss_line.svg(job.losses, job.total, [s.step for s in job.saved]) if job else "",
         "strip": html.strip(_tiles(job), chosen(job), "..." if active else "no picture") if job else "",
+        "meters": meters_view.view(job.measured) if job else "",
         "checkpoint": html.checkpoint(loaded.name, loaded.problem),
         "cut_off": html.cut_off([_cut_off_sentence(c, c in going) for c in cut]),
         "ready": not (active or loaded.problem),
@@ -78,12 +80,15 @@ def _status(job: Job) -> str:
     return html.status(job.text or "Starts.", (left,))
 
 
-def _tiles(job: Job) -> list[tuple[str, str, Any]]:
-    last = len(job.saved) - 1 if not job.active else -1
-    return [
-        (saved.path.stem, f"Epoch {saved.epoch}" + (", the last" if i == last else ""), saved.preview)
-        for i, saved in enumerate(job.saved)
-    ]
+def _tiles(job: Job) -> list[tuple[str, Sequence[str], Any]]:
+    tastes = meters_view.tastes(job.measured) if len(job.measured) > 1 else {}
+    return [(saved.path.stem, (_epoch(job, saved), *tastes.get(saved.epoch, ())), saved.preview) for saved in job.saved]
+
+
+def _epoch(job: Job, saved: SavedLora) -> str:
+    is_the_lora = saved is job.saved[-1] and not job.active
+    chosen_how = "the last" if job.options.output.pick == "last" else "the LoRA"
+    return f"Epoch {saved.epoch}" + (f", {chosen_how}" if is_the_lora else "")
 
 
 def _cut_off_sentence(job: Job, can_go_on: bool) -> str:

@@ -57,7 +57,7 @@ def _connect_draft(page: Page, does: Handlers, default: Callable[[str], Any]) ->
 
 
 def _connect_job(page: Page, does: Handlers) -> None:
-    parts = [page.state, page.status, page.loss, page.strip, page.checkpoint, page.cut_off, page.go]
+    parts = [page.state, page.status, page.loss, page.strip, page.meters, page.checkpoint, page.cut_off, page.go]
     ticked: dict[str, Any] = {
         "fn": does.tick,
         "inputs": [page.shown],

@@ -25,7 +25,7 @@ def test_everything_is_escaped():
         html.status(EVIL, [EVIL]),
         html.cut_off([EVIL]),
         html.state({"text": EVIL}),
-        html.strip([(EVIL, EVIL, None)], EVIL),
+        html.strip([(EVIL, [EVIL, EVIL], None)], EVIL),
         html.choices([EVIL]),
     ]
     assert not [text for text in made if EVIL in text or "<img" in text]
@@ -44,7 +44,7 @@ def test_state_is_read_back_as_it_was():
 def test_a_tile_shows_a_small_copy(tmp_path):
     path = tmp_path / "a.preview.png"
     Image.new("RGB", (900, 600), "red").save(path)
-    tile = html.strip([("a", "Epoch 1", path)], "a")
+    tile = html.strip([("a", ["Epoch 1"], path)], "a")
     assert 'src="data:image/webp;base64,' in tile
     assert len(tile) < 4000
 
@@ -62,7 +62,7 @@ def test_a_missing_or_broken_picture_is_no_tile_s_end(tmp_path):
     broken = tmp_path / "b.png"
     broken.write_bytes(b"\x89PNG but not really")
     for path in (None, tmp_path / "gone.png", broken):
-        assert "no picture" in html.strip([("a", "Epoch 1", path)], "a")
+        assert "no picture" in html.strip([("a", ["Epoch 1"], path)], "a")
 
 
 def test_a_checkpoint_s_problem_stands_in_place_of_its_name():

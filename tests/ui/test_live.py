@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from distill.events import Measured
 from distill.host import Loaded
 from distill.jobs import Job, SavedLora
 from distill.jobs.grounding import Grounding
 from distill.training.grounding import Verdict
+from distill.training.meters import Reading
 from distill.ui import live
 from distill.ui.prompt import block
+
+VERDICTS = ("learning", "good")
 
 EPOCHS = tuple(
     SavedLora(path=Path(f"zor_fip{end}.safetensors"), step=step, epoch=step // 2)
@@ -88,6 +92,17 @@ def test_running():
     assert not parts["ready"]
     assert parts["state"]["task"] == "task(distill-1)"
     assert parts["ended"] is None
+
+
+def test_what_was_learned_and_which_epoch_fits_whom():
+    readings = (Reading(0.3, 0.05, 0.0, 1.0), Reading(0.6, 0.9, 0.1, 0.8))
+    measured = tuple(Measured(2 * i, i, one, verdict) for i, (one, verdict) in enumerate(zip(readings, VERDICTS), 1))
+    parts = live.parts(Shown(replace(DONE, measured=measured)))
+    assert 'data-verdict="good"' in parts["meters"]
+    assert "60 %" in parts["meters"]
+    assert "Epoch 1 <em>flexible</em> <em>balanced</em>" in parts["strip"]
+    assert "Epoch 2, the last <em>faithful</em>" in parts["strip"]
+    assert live.parts(Shown(DONE))["meters"] == ""
 
 
 def test_done():

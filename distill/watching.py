@@ -1,0 +1,92 @@
+"""The meters beside a run: when they are read, what is kept for the person's taste, and when nothing is gained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from distill.events import Captioned, Measured, measured
+from distill.host import Models
+from distill.options import Options
+from distill.output.lora_layers import layer_of
+from distill.saving import Trained
+from distill.training import picker
+from distill.training.meters import Meters, Reading
+
+SAMPLES_BETWEEN = 20
+"""Of training, at least, between two readings: one is 6 forward passes, a sample costs about 3."""
+
+ENOUGH = "Nothing more was gained at step {step} of {total}, so it ended there."
+_BEST = "best."
+
+
+class Watch:
+    """To be made while the LoRA is off; it has the readings so far and the best of the epochs by the person's taste."""
+
+    def __init__(self, models: Models, latents: torch.Tensor, captioned: Captioned, options: Options) -> None:
+        self.measured: list[Measured] = []
+        self.best: Trained | None = None  # None: the last one is taken
+        self._taste, self._early = options.output.pick, options.train.stop_early
+        self._batch = options.train.batch_size * options.train.gradient_accumulation
+        is_needed = options.output.meters or self._early or self._taste in picker.COSTS
+        self._meters = _meters(models, latents, captioned, options) if is_needed else None
+
+    def read(self, done: Trained, *, at_last: bool = False) -> Iterator[Measured]:
+        """What the LoRA that is on has learned; nothing when it was asked a moment ago, unless this is the end."""
+        before = self.measured[-1].step if self.measured else 0
+        is_soon = (done.step - before) * self._batch < SAMPLES_BETWEEN
+        if self._meters is None or not done.has_learned or (is_soon and not at_last):
+            return
+        reading = self._meters.read()
+        self.measured.append(Measured(done.step, done.epoch, reading, picker.verdict([*self._readings, reading])))
+        if self._taste in picker.COSTS and picker.pick(self._readings, self._taste) == len(self.measured) - 1:
+            self.best = done
+        yield self.measured[-1]
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether more training brings nothing, and the person wants it to end then."""
+        return self._early and picker.gains_nothing(self._readings)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """What it has so far, as plain values and tensors."""
+        values: dict[str, Any] = {"measured": [measured.as_json() for measured in self.measured]}
+        tensors: dict[str, torch.Tensor] = {}
+        if self.best is not None:
+            alphas = {name: layer.alpha for name, layer in self.best.layers.items()}
+            values["best"] = {"step": self.best.step, "epoch": self.best.epoch, "alphas": alphas}
+            for name, layer in self.best.layers.items():
+                tensors |= {f"{_BEST}{name}.{part}": tensor for part, tensor in layer.tensors().items()}
+        return values, {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+    def restore(self, values: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
+        """Go on after `state`."""
+        self.measured = [measured(plain) for plain in values.get("measured", [])]
+        best = values.get("best")
+        if best is None:
+            return
+        layers = {}
+        for name, alpha in best["alphas"].items():
+            start = f"{_BEST}{name}."
+            layer = layer_of({k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}, alpha)
+            assert layer is not None, "state() wrote all of its tensors"
+            layers[name] = layer
+        self.best = Trained(best["step"], best["epoch"], layers)
+
+    @property
+    def _readings(self) -> list[Reading]:
+        return [one.reading for one in self.measured]
+
+
+def _meters(models: Models, latents: torch.Tensor, captioned: Captioned, options: Options) -> Meters:
+    return Meters(
+        models,
+        latents,
+        ", ".join(captioned.tags),
+        captioned.trigger,
+        captioned.class_word,
+        clip_skip=options.caption.clip_skip,
+        max_token_length=options.caption.max_token_length,
+    )
