@@ -17,7 +17,7 @@ from tests.models import tiny
 @cache
 def _models() -> Models:
     """One set for all tests, as each borrowing gives it back as it was."""
-    return tiny.models()
+    return tiny.small_models()
 
 
 class TinyHost:

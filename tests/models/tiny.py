@@ -29,6 +29,12 @@ def unet(seed: int = 0, **changes: Any) -> Any:
     return _random(lambda: UNet2DConditionModel(**{**config, **changes}), seed)
 
 
+def small_unet(seed: int = 0, **changes: Any) -> Any:
+    """Attention in the middle only, so a tenth of the modules for a LoRA: for tests about something else."""
+    down, up = ("DownBlock2D",) * 4, ("UpBlock2D",) * 4
+    return unet(seed, **{"down_block_types": down, "up_block_types": up, **changes})
+
+
 def vae(seed: int = 1, **changes: Any) -> Any:
     """A VAE of SD1.5's shape: eight pixels to one latent, four channels."""
     config: dict[str, Any] = {
@@ -88,6 +94,11 @@ def models(**changes: Any) -> Models:
     if "tokenizer" not in fields:
         fields["tokenizer"] = tokenizer()
     return Models(**fields)
+
+
+def small_models(**changes: Any) -> Models:
+    """All parts together around the UNet with the fewest modules."""
+    return models(**{"unet": small_unet(), **changes})
 
 
 def _random(make: Any, seed: int) -> Any:

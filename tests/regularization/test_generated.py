@@ -16,7 +16,7 @@ from tests.models import tiny
 
 @pytest.fixture(scope="module")
 def models():
-    return tiny.models()
+    return tiny.small_models()
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_where_nothing_can_be_kept_they_are_made_all_the_same(models, kind, tmp_
 
 
 def test_numbers_that_are_not_finite_are_said(kind, tmp_path):
-    broken = tiny.models()
+    broken = tiny.small_models()
     with torch.no_grad():
         broken.unet.conv_out.bias.fill_(float("nan"))
     with pytest.raises(TrainingError, match="not finite"):

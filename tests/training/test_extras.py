@@ -19,7 +19,7 @@ NETWORK = {"network_dim": 4, "network_alpha": 4.0}
 
 @pytest.fixture(scope="module")
 def models():
-    return tiny.models()
+    return tiny.small_models()
 
 
 def picture():

@@ -20,7 +20,7 @@ TAGS = ["red hair", "green eyes", "smile"]
 
 @pytest.fixture(scope="module")
 def models():
-    return tiny.models()
+    return tiny.small_models()
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_velocity_and_clip_skip_are_heeded(models):
 
 
 def test_predictions_that_are_not_finite_are_an_error(models):
-    broken = tiny.models()
+    broken = tiny.small_models()
     with torch.no_grad():
         broken.unet.conv_out.bias.fill_(float("nan"))
     with pytest.raises(TrainingError, match="not finite"):

@@ -20,7 +20,7 @@ TAGS = ["fip zor woman", "red hair", "green eyes", "smile"]
 
 @pytest.fixture(scope="module")
 def models():
-    return tiny.models()
+    return tiny.small_models()
 
 
 def picture():
@@ -55,8 +55,8 @@ def same(a, b):
     )
 
 
-def test_loss_falls(models):
-    losses, _ = run(models, repeats=30, epochs=1, batch_size=4, unet_lr=1e-2, network_dim=16)
+def test_loss_falls():
+    losses, _ = run(tiny.models(), repeats=30, epochs=1, batch_size=4, unet_lr=1e-2, network_dim=16)
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
 
 
@@ -110,7 +110,7 @@ def test_velocity_is_trained_too():
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(models):
-    broken = tiny.models()
+    broken = tiny.small_models()
     with torch.no_grad():
         broken.unet.conv_out.bias.fill_(float("inf"))
     with pytest.raises(TrainingError, match="not a finite number at step 1"):
@@ -118,7 +118,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(models):
 
 
 def test_half_precision_weights_train_a_float32_lora():
-    half = tiny.models(dtype=torch.bfloat16)
+    half = tiny.small_models(dtype=torch.bfloat16)
     for module in (half.unet, half.text_encoder):
         for parameter in module.parameters():
             parameter.data = parameter.data.to(torch.bfloat16)

@@ -18,7 +18,7 @@ from tests.models import tiny
 
 @pytest.fixture(scope="module")
 def models() -> Models:
-    return tiny.models()
+    return tiny.small_models()
 
 
 def picture() -> Image.Image:

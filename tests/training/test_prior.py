@@ -24,7 +24,7 @@ NETWORK = {"network_dim": 4, "network_alpha": 4.0, "conv_dim": 2}
 
 @pytest.fixture(scope="module")
 def models():
-    return tiny.models()
+    return tiny.small_models()
 
 
 def picture():
@@ -177,7 +177,8 @@ def test_the_same_seed_gives_the_same_lora(models):
         {"network_dropout": 0.3, "caption_dropout": 0.5, "shuffle": True},
     ],
 )
-def test_what_the_teacher_holds_moves_less(models, changes):
+def test_what_the_teacher_holds_moves_less(changes):
+    models = tiny.models()
     changes = {"repeats": 30, **changes}
     free = run(models, **changes)[2]
     taught = run(models, teacher_class=5.0, teacher_blank=5.0, **changes)[2]
