@@ -95,6 +95,8 @@ def residue(
     yield Residue(pictures, without, unnamed(asked.captions, shown), by or (BY_CHECKPOINT,))
 
 
+FOUND = "These are in the LoRA though no caption names them: they can't be left out later. Add them and distill again."
+NOTHING = "Nothing is in the LoRA that no caption names, as far as was seen."
 DRAWS = "Draws with the LoRA and without it."
 LOOKS_AT = "Looks for what no caption names."
 

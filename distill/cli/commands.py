@@ -11,13 +11,26 @@ from distill.cli.flags import options_from
 from distill.cli.pictures import plan_of, tags_of, views
 from distill.cli.presets import options_with_preset, presets
 from distill.cli.report import follow, interruptible, say
+from distill.cli.residue import residue
 from distill.errors import OutputError
 from distill.hosts.standalone import Standalone
 from distill.options import markdown_table
 from distill.pipeline import distill
 from distill.pocket import CHECKPOINT
 
-__all__ = ["caption", "captioners", "demo", "generate", "info", "options", "presets", "serve", "train", "views"]
+__all__ = [
+    "caption",
+    "captioners",
+    "demo",
+    "generate",
+    "info",
+    "options",
+    "presets",
+    "residue",
+    "serve",
+    "train",
+    "views",
+]
 
 
 def demo(arguments: argparse.Namespace) -> int:

@@ -53,6 +53,8 @@ def parser() -> argparse.ArgumentParser:
     _model_flags(generate)
     _option_flags(generate, (CaptionOptions, SampleOptions), only={"clip_skip"} | _names(SampleOptions))
 
+    _residue(commands)
+
     serve = _command(commands, "serve", "show the Distill tab in a browser, without any WebUI")
     serve.add_argument("--port", type=int, default=7870)
     serve.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other computers in, without a password")
@@ -113,6 +115,17 @@ def _views(commands: Any) -> None:
     views.add_argument("--out", type=Path, help="folder for the cuts as PNG files")
     _plan_flags(views)
     _option_flags(views, (PictureOptions,))
+
+
+def _residue(commands: Any) -> None:
+    about = "say what is in a LoRA though no caption names it, drawn without captions and looked at"
+    residue = _command(commands, "residue", about)
+    residue.add_argument("name", help="of a LoRA that Distill made, or of one of its epochs")
+    residue.add_argument("--picture", type=Path, help="what it was trained on; else the one beside it")
+    residue.add_argument("--out", type=Path, help="folder for the pictures that are drawn")
+    _model_flags(residue)
+    asked = {"captioner", "endpoint", "endpoint_model", "clip_skip"}
+    _option_flags(residue, (PictureOptions, CaptionOptions), only=_names(PictureOptions) | asked)
 
 
 def _plan_flags(command: argparse.ArgumentParser) -> None:

@@ -24,6 +24,7 @@ from distill.jobs.job import Job, Order
 from distill.jobs.journal import KEPT, Journal
 from distill.jobs.line import Line
 from distill.jobs.ordering import check_order
+from distill.jobs.residue import Searches
 from distill.jobs.running import Ticket, discarded
 from distill.options import CaptionOptions, Options
 from distill.output.atomic import check_writable
@@ -44,6 +45,7 @@ class Jobs:
         self.captioning = Captioning(host, self._is_busy)
         self.captioners = Captioners(host)
         self.words = Words(host, self._is_busy)
+        self.residue = Searches(host, self._is_busy)
 
     def submit(self, order: Order) -> Job:
         """Queue a training. Raises DistillError for all that can be told at once; then nothing was begun."""
@@ -87,7 +89,8 @@ class Jobs:
         ticket = Ticket(job, order, self.host, self._journal, self._changed)
         ticket.open_journal(order)
         self._enqueue(ticket)
-        self.words.cancel("Stopped: a training goes first.")
+        for other in (self.words, self.residue):
+            other.cancel("Stopped: a training goes first.")
         return ticket.snapshot()
 
     def get(self, job_id: str) -> Job:
@@ -192,6 +195,7 @@ class Jobs:
                 ticket.ask("stop")
         self.captioning.stop()
         self.words.close()
+        self.residue.close()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=60)
 

@@ -10,7 +10,7 @@ import gradio as gr
 from distill import goals
 from distill.captions.tokens import READ_TOKENS
 from distill.options import CaptionOptions
-from distill.ui import captioner_panel, chips, html, options_form, presets_panel, resets, views_panel
+from distill.ui import captioner_panel, chips, html, options_form, presets_panel, resets, residue_panel, views_panel
 from distill.ui.gradio_compat import html as text
 from distill.ui.gradio_compat import picture
 from distill.ui.prompt import WORDS
@@ -226,6 +226,7 @@ def _after(page: Page, surroundings: Surroundings) -> None:
                 variant: Any = "primary" if tab == "txt2img" else "secondary"
                 parts[f"use_{tab}"] = gr.Button(USE[tab], variant=variant, elem_id=f"distill_use_{tab}")
             parts["copy"] = gr.Button("Copy", elem_id="distill_copy")
+        residue_panel.draw(parts)
 
 
 def _not_kept(component: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from distill.jobs import Jobs
-from distill.ui import captioner_panel, panels, presets_panel, resets, views_panel
+from distill.ui import captioner_panel, panels, presets_panel, resets, residue_panel, views_panel
 from distill.ui.gradio_compat import LATEST, LIVE, SLOW
 from distill.ui.handlers import Handlers
 from distill.ui.panels import Page
@@ -25,6 +25,7 @@ def build(jobs: Jobs, surroundings: Surroundings) -> gr.Blocks:
         _connect_job(page, does)
         captioner_panel.connect(page.parts, page.options, jobs)
         views_panel.connect(page.parts, page.widgets, jobs)
+        residue_panel.connect(page.parts, page.widgets, jobs)
         surroundings.bind_picture(page.picture, page.last)
         for name in surroundings.tabs:
             if name != "txt2img":

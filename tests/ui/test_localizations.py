@@ -23,11 +23,13 @@ from distill.jobs import Jobs
 from distill.options import each_option
 from distill.pocket import CHECKPOINT
 from distill.presets import BUILT_IN
+from distill.residue import BY_CHECKPOINT, DRAWS, LOOKS_AT, Residue
 from distill.training.meters import Reading
 from distill.training.picker import COSTS
 from distill.ui import html, live, loss_line, meters_view
 from distill.ui.looks import LOOKS
 from distill.ui.prompt import WORDS
+from distill.ui.residue_panel import found
 from distill.ui.tab import build
 from tests.ui.test_tab import Everything
 
@@ -95,9 +97,10 @@ def of_parts():
         html.described("", "1"),
         html.strip([("1", ["1", *COSTS], None)], "1"),
         loss_line.svg([1.0], 1),
+        *(found(Residue((), (), missing, (BY_CHECKPOINT,))) for missing in ((), ("1",))),
         *(meters_view.view([Measured(1, 1, Reading(0, 0, 0, 1), verdict)]) for verdict in meters_view.VERDICTS),
     )
-    return set().union(*(Reader(part).found for part in made), live.ENDINGS.values())
+    return set().union(*(Reader(part).found for part in made), live.ENDINGS.values(), (DRAWS, LOOKS_AT))
 
 
 def of_groups():
