@@ -9,6 +9,29 @@ import torch
 
 torch.set_num_threads(1)
 
+# Shared among workers by files, the longest must not come last: then one works on it while the others are done.
+LONGEST = (
+    "tests/test_main_job.py",
+    "tests/browser/test_serve.py",
+    "tests/hosts/test_contract.py",
+    "tests/jobs/test_jobs.py",
+    "tests/training/test_loop.py",
+    "tests/test_pipeline.py",
+    "tests/test_cli.py",
+    "tests/captions/test_vlm.py",
+    "tests/hosts/test_standalone.py",
+)
+
+
+def pytest_configure(config):
+    if hasattr(config.option, "loadscopereorder"):  # xdist would begin with the files of the most tests
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    places = {file: place for place, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.split("::")[0], len(places)))
+
 
 def pytest_addoption(parser):
     group = parser.getgroup("webui", "a running WebUI for `-m webui`")

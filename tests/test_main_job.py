@@ -26,7 +26,7 @@ def trained(tmp_path_factory):
 
 def reading(trained, tags, weight):
     host, _, name = trained
-    sample = replace(Options().sample, sample_steps=12)
+    sample = replace(Options().sample, sample_steps=8)
     with host.borrow() as models:
         prompt = f"{', '.join(tags)} <lora:{name}:{weight}>"
         picture = generate(models, prompt, sample, lora_dir=host.lora_dir)[0]

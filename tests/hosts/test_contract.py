@@ -23,7 +23,7 @@ from tests.hosts.compare import equal, from_file
 from tests.models import tiny
 
 TAGS = ["woman", "red hair"]
-OPTIONS = {"repeats": 2, "epochs": 2, "network_dim": 4, "trigger": "fip zor", "preview": False, "sample_every": 0}
+OPTIONS = {"repeats": 2, "epochs": 1, "network_dim": 4, "trigger": "fip zor", "preview": False, "sample_every": 0}
 
 
 def events(host: Any, picture: Image.Image, **changes: Any) -> Any:
@@ -122,7 +122,9 @@ def run_out_of_memory(run: Any, host: Any) -> None:
         run.throw(MemoryError())
 
 
-@pytest.mark.parametrize("leave", [end, discard, fail, run_out_of_memory])
+@pytest.mark.parametrize(
+    "leave", [end, fail, *(pytest.param(how, marks=pytest.mark.slow) for how in (discard, run_out_of_memory))]
+)
 def test_given_back_on_every_way_out(webui: Any, picture: Image.Image, leave: Any) -> None:
     pristine = webui.generate()
     host = detect()

@@ -44,8 +44,8 @@ def assert_same(got: Models, want: Models, tolerance: float = 1e-6) -> None:
     [
         ({}, 1e-6),
         ({"dtype": torch.float16}, 2e-2),
-        ({"ema": True}, 1e-6),
-        ({"text_prefix": False}, 1e-6),
+        pytest.param({"ema": True}, 1e-6, marks=pytest.mark.slow),
+        pytest.param({"text_prefix": False}, 1e-6, marks=pytest.mark.slow),
     ],
 )
 def test_single_file(tmp_path: Path, parts: Models, how: dict, tolerance: float) -> None:
@@ -60,7 +60,7 @@ def test_single_file(tmp_path: Path, parts: Models, how: dict, tolerance: float)
         assert len(models.tokenizer("a cat", padding="max_length")["input_ids"]) == 77
 
 
-@pytest.mark.parametrize("prefix", ["", "first_stage_model."])
+@pytest.mark.parametrize("prefix", ["", pytest.param("first_stage_model.", marks=pytest.mark.slow)])
 def test_own_vae_replaces_the_missing_one(tmp_path: Path, parts: Models, prefix: str) -> None:
     checkpoint = write(tmp_path / "model.safetensors", parts, without_vae=True)
     vae = ldm_file.write_vae(tmp_path / "vae.safetensors", parts.vae, prefix=prefix)

@@ -76,7 +76,9 @@ def test_it_says_that_it_waits_for_the_host(host, jobs):
     assert jobs.wait(job.id, 30).state == "done"
 
 
-@pytest.mark.parametrize(("end", "state"), [("stop", "stopped"), ("discard", "discarded")])
+@pytest.mark.parametrize(
+    ("end", "state"), [("stop", "stopped"), pytest.param("discard", "discarded", marks=pytest.mark.slow)]
+)
 def test_what_has_not_begun_ends_at_once_and_never_trains(host, jobs, end, state):
     with host.queue_lock:
         first, second = jobs.submit(order()), jobs.submit(order())
@@ -177,7 +179,9 @@ def test_an_error_ends_its_job_and_the_next_one_goes_on(host, jobs, monkeypatch,
     assert jobs.wait(jobs.submit(order()).id, 30).state == "done"
 
 
-@pytest.mark.parametrize("end", [SystemExit, pytest.param(KeyboardInterrupt, marks=pytest.mark.slow), MemoryError])
+@pytest.mark.parametrize(
+    "end", [SystemExit, *(pytest.param(end, marks=pytest.mark.slow) for end in (KeyboardInterrupt, MemoryError))]
+)
 def test_nothing_ends_the_worker(host, jobs, monkeypatch, end):
     monkeypatch.setattr(host, "loras_changed", lambda: (_ for _ in ()).throw(end()))
     failed = jobs.wait(jobs.submit(order()).id, 30)
