@@ -48,7 +48,7 @@ def main() -> None:
     """Train, sample, judge; or write the page of what was judged."""
     arguments = _arguments()
     if arguments.page:
-        arguments.page.write_text(fidelity_page.page(arguments.out), "utf-8")
+        arguments.page.writetext_of(fidelity_page.page(arguments.out), "utf-8")
         return
     done = {(row["recipe"], row["subject"], row["total"]) for row in fidelity_page.rows(arguments.out)}
     shard, shards = map(int, arguments.shard.split("/"))
@@ -100,17 +100,8 @@ def _measured(
                 judged = _judged(quick(models), subject, "", judge, arguments.seeds)
                 yield {"step": 0, "weight": 0.0, "seconds": 0.0, **judged}
             return
-        quiet = POCKET | {
-            "preview": False,
-            "sample_every": 0,
-            "keep_state": False,
-            "keep_epochs": bool(arguments.steps),
-        }
-        options = Options.from_flat(values(recipe) | POCKET | quiet)
-        plan = Plan().counted(options.train)
-        prepared, _ = prepare_all(subject.picture, options.picture, host.loaded().native_px, plan)
-        options = at_steps(options, arguments.total, len(prepared.cuts))
-        saved, seconds, trigger = _trained(host, subject, options)
+        options = options_of(recipe, subject, host, arguments.total, keep_epochs=bool(arguments.steps))
+        saved, seconds, trigger = trained(host, subject, options)
         wanted = [file for file in saved if file.step in arguments.steps] or saved[-1:]
         skip = options.caption.clip_skip
         with host.borrow() as models:
@@ -131,6 +122,17 @@ def _measured(
                     }
 
 
+def options_of(
+    recipe: str, subject: bank.Subject, host: Standalone, total: int, *, keep_epochs: bool = False
+) -> Options:
+    """The recipe in about `total` steps, without pictures and states."""
+    quiet = {"preview": False, "sample_every": 0, "keep_state": False, "meters": False, "keep_epochs": keep_epochs}
+    options = Options.from_flat(values(recipe) | POCKET | quiet)
+    plan = Plan().counted(options.train)
+    prepared, _ = prepare_all(subject.picture, options.picture, host.loaded().native_px, plan)
+    return at_steps(options, total, len(prepared.cuts))
+
+
 def _meters(models: Models, subject: bank.Subject, trigger: str, options: Options) -> Meters:
     image = prepare(subject.picture, options.picture, models.native_px).image
     tags = world.tags(subject.attributes)
@@ -144,7 +146,7 @@ def _meters(models: Models, subject: bank.Subject, trigger: str, options: Option
     )
 
 
-def _trained(host: Standalone, subject: bank.Subject, options: Options) -> tuple[list[Saved], dict[int, float], str]:
+def trained(host: Standalone, subject: bank.Subject, options: Options) -> tuple[list[Saved], dict[int, float], str]:
     """The files, the CPU seconds since the first step began by step, the trigger."""
     saved: list[Saved] = []
     seconds: dict[int, float] = {}
@@ -165,7 +167,7 @@ def _judged(
     models: Models, subject: bank.Subject, trigger: str, judge: Judge, seeds: int, clip_skip: int = 1
 ) -> dict[str, Any]:
     asked = bank.prompts(subject)
-    texts = [_text(prompt, trigger) for prompt in asked]
+    texts = [text_of(prompt, trigger) for prompt in asked]
     images = pictures(models, texts, range(FIRST_SEED, FIRST_SEED + seeds), clip_skip)
     readings = judge.read_all(images)
     hits: dict[str, list[int]] = defaultdict(lambda: [0, 0])
@@ -181,7 +183,8 @@ def _judged(
     return {"hits": dict(hits), "spread": spreads}
 
 
-def _text(prompt: bank.Prompt, trigger: str) -> str:
+def text_of(prompt: bank.Prompt, trigger: str) -> str:
+    """What the prompt says, with the trigger where it calls the subject."""
     text = ", ".join(prompt.tags)
     return f"{trigger} {text}" if trigger and prompt.triggered else text
 
