@@ -36,7 +36,8 @@ def cut_off_at(jobs, job_id, step, into):
         jobs._changed.wait_for(lambda: jobs.get(job_id).step >= step or not jobs.get(job_id).active, 60)
         assert jobs.get(job_id).step == step
         shutil.copytree(jobs.host.lora_dir, host.lora_dir)
-        shutil.copytree(jobs.host.work_dir, host.work_dir)
+        unfinished = shutil.ignore_patterns("*.part")  # what the job writes just now comes and goes while we copy
+        shutil.copytree(jobs.host.work_dir, host.work_dir, ignore=unfinished)
     for path in (host.work_dir / "jobs" / job_id / "journal.json", host.work_dir / "states" / job_id / "state.json"):
         if path.is_file():
             path.write_text(json.dumps({**json.loads(path.read_text()), "pid": NOBODY}))
