@@ -206,7 +206,7 @@ def _running(page: Page) -> None:
         parts["stop"] = gr.Button("Stop and keep", elem_id="distill_stop")
         parts["ask_discard"] = gr.Button("Discard", elem_id="distill_discard_ask")
     parts["strip"] = text("", elem_id="distill_strip")
-    parts["meters"] = text("", elem_id="distill_meters")
+    parts["meters"] = text("", elem_id="distill_readings")
 
 
 def _after(page: Page, surroundings: Surroundings) -> None:
