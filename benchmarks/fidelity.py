@@ -48,7 +48,8 @@ def main() -> None:
     """Train, sample, judge; or write the page of what was judged."""
     arguments = _arguments()
     if arguments.page:
-        arguments.page.writetext_of(fidelity_page.page(arguments.out), "utf-8")
+        before = arguments.page.read_text("utf-8") if arguments.page.is_file() else ""
+        arguments.page.write_text(fidelity_page.page(arguments.out, before), "utf-8")
         return
     done = {(row["recipe"], row["subject"], row["total"]) for row in fidelity_page.rows(arguments.out)}
     shard, shards = map(int, arguments.shard.split("/"))

@@ -1,9 +1,14 @@
-"""What the fidelity bench measured, as a page: one row a recipe, with intervals over the subjects."""
+"""What the fidelity bench measured, as the tables of its page, with intervals over the subjects.
+
+The page's prose is written by hand; each table stands between `<!-- begin NAME -->` and `<!-- end NAME -->` and is made
+anew.
+"""
 
 from __future__ import annotations
 
 import json
 import random
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,6 +16,9 @@ from typing import Any
 
 Row = dict[str, Any]
 DRAWS = 1000
+MAIN = 0.8  # the weight of the main table
+STEPS = 120
+OURS = "ours"
 AXES = ("likeness", "obedience", "kept", "remove", "identity", "add", "replace", "bleed", "class", "leak", "recall")
 
 
@@ -46,26 +54,123 @@ def interval(of: Sequence[Row], value: Callable[[Sequence[Row]], float]) -> tupl
     return drawn[int(0.025 * DRAWS)], drawn[int(0.975 * DRAWS) - 1]
 
 
-def page(path: Path) -> str:
-    """One table for each weight."""
-    grouped: dict[tuple[float, str, int], list[Row]] = defaultdict(list)
-    for row in rows(path):
-        grouped[row["weight"], row["recipe"], row["step"]].append(row)
-    lines = []
-    for weight in sorted({key[0] for key in grouped}):
-        head = ["recipe", "step", "n", "combined", *AXES, "spread", "s"]
-        lines += ["", f"## Weight {weight:g}", "", "| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
-        lines += [_line(key, grouped[key]) for key in sorted(grouped) if key[0] == weight]
-    return "\n".join(lines) + "\n"
+def ahead(ours: Sequence[Row], other: Sequence[Row], value: Callable[[Sequence[Row]], float]) -> str:
+    """By how much ours is ahead on the subjects that both have, in percent points, with its interval."""
+    common = sorted({row["subject"] for row in ours} & {row["subject"] for row in other})
+    pairs = [{"subject": n, "ours": _of(ours, n), "other": _of(other, n)} for n in common]
+    if not pairs:
+        return "-"
+
+    def difference(drawn: Sequence[Row]) -> float:
+        return value([r for p in drawn for r in p["ours"]]) - value([r for p in drawn for r in p["other"]])
+
+    low, high = interval(pairs, difference)
+    return f"{100 * difference(pairs):+.1f} ({100 * low:+.0f} to {100 * high:+.0f})"
 
 
-def _line(key: tuple[float, str, int], of: list[Row]) -> str:
-    _, recipe, step = key
-    low, high = interval(of, combined)
-    cells = [recipe, str(step), str(len(of)), f"{100 * combined(of):.1f} ({100 * low:.0f}-{100 * high:.0f})"]
-    for axis in AXES:
-        low, high = interval(of, lambda drawn, axis=axis: share(drawn, axis))  # type: ignore[misc]
-        cells.append(f"{100 * share(of, axis):.1f} ({100 * low:.0f}-{100 * high:.0f})")
-    cells.append(f"{sum(row['spread'].get('replicate', 0.0) for row in of) / len(of):.3f}")
-    cells.append(f"{sorted(row['seconds'] for row in of)[len(of) // 2]:.1f}")
-    return "| " + " | ".join(cells) + " |"
+def _of(of: Sequence[Row], subject: int) -> list[Row]:
+    return [row for row in of if row["subject"] == subject]
+
+
+def page(path: Path, before: str) -> str:
+    """The page with its tables made anew from the rows at `path`; without markers, all tables one after another."""
+    of = rows(path)
+    tables = {"recipes": recipes(of), "ahead": compared(of), "weights": weights(of), "steps": steps(of)}
+    if "<!-- begin" not in before:
+        before = "\n\n".join(f"<!-- begin {name} -->\n<!-- end {name} -->" for name in tables) + "\n"
+    for name, table in tables.items():
+        pattern = rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)"
+        before = re.sub(pattern, lambda found, table=table: f"{found[1]}{table}\n{found[2]}", before, flags=re.S)  # type: ignore[misc]
+    return before
+
+
+def recipes(of: Sequence[Row]) -> str:
+    """Every recipe at the same number of steps and the main weight; the checkpoint alone first."""
+    grouped = _grouped(of, lambda row: row["recipe"] if row["step"] == 0 or _is_main(row) else None)
+    return _table(("recipe",), grouped)
+
+
+def compared(of: Sequence[Row]) -> str:
+    """By how much ours is ahead of each, on the same subjects."""
+    grouped = _grouped(of, lambda row: row["recipe"] if _is_main(row) else None)
+    lines = _head("against", "n", "likeness", "obedience", "combined", "time")
+    for recipe in sorted(set(grouped) - {OURS}) if OURS in grouped else ():
+        other = grouped[recipe]
+        cells = [
+            ahead(grouped[OURS], other, lambda rows: share(rows, "likeness")),
+            ahead(grouped[OURS], other, lambda rows: share(rows, "obedience")),
+            ahead(grouped[OURS], other, combined),
+            f"{_median_s(grouped[OURS]) / _median_s(other):.2f}",
+        ]
+        lines.append("| " + " | ".join([recipe, str(len(other)), *cells]) + " |")
+    return "\n".join(lines)
+
+
+def weights(of: Sequence[Row]) -> str:
+    """Ours and the goals at each weight."""
+    several = {row["recipe"] for row in of if row["weight"] not in (0.0, MAIN)}
+    grouped = _grouped(
+        of, lambda row: (row["recipe"], f"{row['weight']:g}") if row["recipe"] in several and _is_last(row) else None
+    )
+    return _table(("recipe", "weight"), grouped)
+
+
+def steps(of: Sequence[Row]) -> str:
+    """The course of those recipes of which several epochs were judged."""
+    counts = defaultdict(set)
+    for row in of:
+        counts[row["recipe"], row["total"]].add(row["step"])
+    several = {key for key, found in counts.items() if len(found) > 1}
+    grouped = _grouped(
+        of,
+        lambda row: (
+            (row["recipe"], str(row["total"]), f"{row['step']:4d}")
+            if (row["recipe"], row["total"]) in several and row["weight"] == MAIN
+            else None
+        ),
+    )
+    return _table(("recipe", "of", "step"), grouped)
+
+
+def _is_main(row: Row) -> bool:
+    return bool(row["weight"] == MAIN and row["total"] == STEPS and _is_last(row))
+
+
+def _is_last(row: Row) -> bool:
+    return bool(row["step"] >= 0.9 * row["total"] > 0)
+
+
+def _grouped(of: Sequence[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:
+    grouped = defaultdict(list)
+    for row in of:
+        if key(row) is not None:
+            grouped[key(row)].append(row)
+    return dict(grouped)
+
+
+def _head(*names: str) -> list[str]:
+    return ["| " + " | ".join(names) + " |", "| --- " * len(names) + "|"]
+
+
+def _table(keys: Sequence[str], grouped: dict[Any, list[Row]]) -> str:
+    lines = _head(*keys, "n", "s", "combined", *AXES, "spread")
+    for key in sorted(grouped, key=lambda key: (key != "base", key)):
+        named = [key] if isinstance(key, str) else list(key)
+        lines.append("| " + " | ".join([*named, *_cells(grouped[key])]) + " |")
+    return "\n".join(lines)
+
+
+def _cells(of: list[Row]) -> list[str]:
+    values: list[Callable[[Sequence[Row]], float]] = [combined]
+    values += [lambda drawn, axis=axis: share(drawn, axis) for axis in AXES]  # type: ignore[misc]
+    spread = sum(row["spread"].get("replicate", 0.0) for row in of) / len(of)
+    return [str(len(of)), f"{_median_s(of):.0f}", *(_told(of, value) for value in values), f"{spread:.3f}"]
+
+
+def _told(of: Sequence[Row], value: Callable[[Sequence[Row]], float]) -> str:
+    low, high = interval(of, value)
+    return f"{100 * value(of):.1f} ({100 * low:.0f}-{100 * high:.0f})"
+
+
+def _median_s(of: Sequence[Row]) -> float:
+    return float(sorted(row["seconds"] for row in of)[len(of) // 2])
