@@ -1,0 +1,92 @@
+"""The fidelity bench: what it asks, how it counts, and that the judge for photographs runs."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def benchmarks(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+def row(recipe, subject, likeness, obedience, step=120, weight=0.8):
+    hits = {"likeness": [likeness, 10], "obedience": [obedience, 10]}
+    numbers = {"total": 120, "step": step, "weight": weight, "seconds": 30.0}
+    return {"recipe": recipe, "subject": subject, "hits": hits, "spread": {"replicate": 0.1}, **numbers}
+
+
+def test_twelve_prompts_that_change_what_they_say_and_one_without_the_trigger():
+    import fidelity_bank as bank
+
+    for number in range(4):
+        subject = bank.subject(number)
+        asked = bank.prompts(subject)
+        assert (len(asked), sum(prompt.triggered for prompt in asked)) == (13, 12)
+        assert asked == bank.prompts(bank.subject(number))
+        for prompt in asked:
+            assert all(value != getattr(subject.attributes, name) for name, value in prompt.changed.items())
+        assert {"replicate", "remove", "replace", "add", "setting", "mix", "few", "class"} == {p.kind for p in asked}
+    assert bank.subject(0).attributes != bank.subject(0, bank.TUNING).attributes
+
+
+def test_how_far_ahead_is_counted_on_the_same_subjects():
+    import fidelity_page as page
+
+    ours = [row("ours", n, 8, 10) for n in range(4)]
+    theirs = [row("theirs", n, 6, 10) for n in range(3)]
+    assert page.ahead(ours, theirs, lambda rows: page.share(rows, "likeness")) == "+20.0 (+20 to +20)"
+    assert page.combined(ours) == pytest.approx(2 * 0.8 / 1.8)
+    low, high = page.interval([row("ours", n, n, 10) for n in range(10)], lambda rows: page.share(rows, "likeness"))
+    assert low < 0.45 < high
+
+
+def test_tables_are_made_anew_and_prose_stays(tmp_path):
+    import json
+
+    import fidelity_page as page
+
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row("ours", n, 8, 10)) + "\n" for n in range(3)))
+    once = page.page(file, "# Title\n\n<!-- begin recipes -->\nold\n<!-- end recipes -->\nprose\n")
+    assert "old" not in once
+    assert "| ours | 3 | 30 | 88.9 (89-89) | 80.0 (80-80) |" in once
+    assert once.startswith("# Title")
+    assert once.endswith("prose\n")
+    assert page.page(file, once) == once
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="one Python is enough")
+def test_photographs_are_judged_by_dino_and_clip(tmp_path):
+    transformers = pytest.importorskip("transformers", minversion="4.46")
+    import fidelity_photo as photo
+
+    from distill.pocket import CHECKPOINT, PORTRAIT
+    from tests.models.tiny import TOKENIZER
+
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    dino = transformers.Dinov2Config(**small, image_size=56, patch_size=14)
+    transformers.Dinov2Model(dino).save_pretrained(tmp_path / "dino")
+    vision = {**small, "image_size": 56, "patch_size": 14}
+    clip = transformers.CLIPConfig(text_config={**small, "vocab_size": 49408}, vision_config=vision, projection_dim=16)
+    transformers.CLIPModel(clip).save_pretrained(tmp_path / "clip")
+    transformers.CLIPTokenizer.from_pretrained(TOKENIZER).save_pretrained(tmp_path / "clip")
+    picture = tmp_path / "portrait.png"
+    Image.open(PORTRAIT).save(picture)
+    picture.with_suffix(".txt").write_text("woman, red hair, yellow background, window")
+    eyes = photo.Eyes(tmp_path / "dino", tmp_path / "clip")
+    original = Image.open(picture)
+    assert float(eyes.looks(original) @ eyes.looks(original)) == pytest.approx(1, abs=1e-5)
+    asked = {"checkpoint": CHECKPOINT, "work": tmp_path / "work", "total": 2, "weight": 0.8, "seeds": 1}
+    arguments = argparse.Namespace(**asked, sample_steps=1)
+    rows = [one for recipe in ("base", "ours") for one in photo.judged(recipe, picture, eyes, arguments)]
+    assert len(rows) == 20
+    assert {one["kind"] for one in rows} == {"replicate", "remove", "add", "setting", "few", "class"}
+    assert all(-1 <= one["likeness"] <= 1 and -1 <= one["obedience"] <= 1 for one in rows)
+    assert photo.table(rows).count("\n") == 13
