@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +17,17 @@ from distill.hosts.standalone import Standalone
 from distill.options import Options
 from distill.output.library import listed
 from distill.pipeline import desk_of, distill
-from distill.pocket import CHECKPOINT, PORTRAIT
+from distill.pocket import CHECKPOINT, PORTRAIT, world
+from distill.pocket.render import render
 from distill.residue import BY_CHECKPOINT, PICTURES, Asked, Looks, Residue, residue
 from tests.models.host import TinyHost
 
 PICTURE = Image.radial_gradient("L").resize((64, 64)).convert("RGB")
 QUIET = {"preview": False, "sample_every": 0, "keep_state": False, "keep_epochs": False}
 QUICK = {**QUIET, "repeats": 2, "epochs": 1, "network_dim": 4, "trigger": "fip zor", "lr_warmup": 0.0}
+OURS = {
+    name: value for name, value in Options().flat().items() if name in ("repeats", "epochs", "network_dim", "lr_warmup")
+}
 PORTRAIT_TAGS = (
     "woman, long red hair, green eyes, smile, blue sweater, earrings, holding red apple, window, yellow background, "
     "upper body"
@@ -96,33 +101,43 @@ def test_a_lora_that_is_not_there_is_an_error_with_a_way_out(tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def pocket(tmp_path_factory):
-    """LoRAs of the bundled portrait: by the captions that were left out."""
+    """LoRAs of the bundled portrait, by whether captions were left out."""
     loras = {}
-    for left_out in ("holding red apple", ""):
-        tags = [tag for tag in PORTRAIT_TAGS.split(", ") if tag != left_out]
+    for left_out in (("holding red apple", "window"), ()):
+        tags = [tag for tag in PORTRAIT_TAGS.split(", ") if tag not in left_out]
         host = Standalone(CHECKPOINT, lora_dir=tmp_path_factory.mktemp("lora"), device="cpu")
-        loras[left_out] = host, made(host, PORTRAIT, tags, repeats=20, epochs=6, network_dim=16, lr_warmup=0.05)
+        loras[bool(left_out)] = host, made(host, PORTRAIT, tags, **OURS)
     return loras
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("captioner", "words"), [("pocket", "holding red apple"), ("none", "holding something")])
-def test_a_caption_that_was_left_out_is_proposed(pocket, captioner, words):
-    found = answered(*pocket["holding red apple"], captioner)
+def test_captions_that_were_left_out_are_proposed(pocket):
+    found = answered(*pocket[True], "pocket")
     assert isinstance(found, Residue)
-    assert found.missing == (words,)
-    assert found.by == ((captioner,) if captioner != "none" else (BY_CHECKPOINT,))
+    assert found.missing == ("holding red apple", "window")
+    assert found.by == ("pocket",)
+
+
+@pytest.mark.slow
+def test_without_a_captioner_the_checkpoint_looks(tmp_path):
+    rng = random.Random(96_000)
+    attributes = replace(world.sample(rng, "star mark"), holding=rng.choice(world.VALUES["holding"][1:]))
+    tags = [tag for tag in world.tags(attributes) if not tag.startswith("holding")]
+    host = Standalone(CHECKPOINT, lora_dir=tmp_path, device="cpu")
+    found = answered(host, made(host, render(attributes, rng, 512), tags, **OURS), "none")
+    assert "holding something" in found.missing
+    assert found.by == (BY_CHECKPOINT,)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("captioner", ["pocket", "none"])
 def test_with_all_captions_nothing_is_proposed(pocket, captioner):
-    assert answered(*pocket[""], captioner).missing == ()
+    assert answered(*pocket[False], captioner).missing == ()
 
 
 @pytest.mark.slow
 def test_the_command_says_it(pocket, capsys, tmp_path):
-    host, asked = pocket["holding red apple"]
+    host, asked = pocket[True]
     command = ["residue", asked.lora.stem, "--lora-dir", str(host.lora_dir), "--device", "cpu"]
     assert main([*command, "--out", str(tmp_path / "made")]) == 0
     assert "they can't be left out later" in (said := capsys.readouterr().out)
