@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
+import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,6 @@ QUIET = {"preview": False, "sample_every": 0, "keep_state": False, "keep_epochs"
 JUDGE = "judge"
 JUDGED_SEEDS = range(100, 108)
 IN_IT = 0.5  # so many more of the pictures show it with the LoRA
-RESAMPLES = 2000
 
 Row = dict[str, Any]
 
@@ -170,15 +169,11 @@ def _is_there(shares: Sequence[Sequence[float]]) -> bool:
 
 
 def _interval(hits: Sequence[bool]) -> tuple[float, float]:
-    """Subjects drawn again with replacement."""
-    rng = random.Random(0)
-    shares = sorted(_resampled(hits, rng))
-    return shares[round(0.025 * RESAMPLES)], shares[round(0.975 * RESAMPLES) - 1]
-
-
-def _resampled(hits: Sequence[bool], rng: random.Random) -> Iterator[float]:
-    for _ in range(RESAMPLES):
-        yield sum(rng.choices(hits, k=len(hits))) / max(1, len(hits))
+    """Wilson's, which holds for few and for all (Wilson 1927)."""
+    n, z = max(1, len(hits)), 1.96
+    share = sum(hits) / n
+    middle, half = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
 
 
 if __name__ == "__main__":
