@@ -2,8 +2,8 @@
 
     worth = fit - cost x harm,  harm = bleed + leak + (1 - edit)
 
-A faithful LoRA may do more harm for the same fit than a flexible one. The costs are those with which the picks came
-closest to the judge's in the pocket world (benchmarks/fidelity.md).
+A faithful LoRA may do more harm for the same fit than a flexible one. The balanced cost is the one with which the picks
+came closest to the judge's best in the pocket world, on subjects for tuning (`benchmarks/fidelity_picks.py --search`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from distill.training.meters import Reading
 
-COSTS = {"flexible": 2.0, "balanced": 0.5, "faithful": 0.0}
+COSTS = {"flexible": 0.7, "balanced": 0.2, "faithful": 0.0}
 """What harm costs in fit."""
 
 GAIN = 0.02

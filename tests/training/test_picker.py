@@ -5,7 +5,7 @@ import pytest
 from distill.training import picker
 from distill.training.meters import Reading
 
-RISING = [Reading(fit, bleed, 0.0, 1.0) for fit, bleed in ((0.2, 0.02), (0.4, 0.05), (0.5, 0.1), (0.55, 0.5))]
+RISING = [Reading(fit, bleed, 0.0, 1.0) for fit, bleed in ((0.2, 0.02), (0.4, 0.05), (0.5, 0.3), (0.55, 0.7))]
 
 
 def test_who_wants_more_likeness_gets_a_later_epoch():
@@ -40,9 +40,9 @@ def test_more_brings_nothing_after_two_without_a_gain():
 
 
 @pytest.mark.parametrize(
-    "worse", [Reading(0.5, 0.3, 0.0, 1.0), Reading(0.5, 0.1, 0.2, 1.0), Reading(0.5, 0.1, 0.0, 0.8)]
+    "worse", [Reading(0.5, 0.4, 0.0, 1.0), Reading(0.5, 0.3, 0.2, 1.0), Reading(0.5, 0.3, 0.0, 0.8)]
 )
 def test_each_harm_counts_and_a_leak_below_nothing_does_not(worse):
     assert picker.worth(worse, "balanced") < picker.worth(RISING[2], "balanced")
     assert picker.worth(worse, "faithful") == picker.worth(RISING[2], "faithful")
-    assert picker.harm(Reading(0.5, 0.1, -0.2, 1.0)) == picker.harm(RISING[2])
+    assert picker.harm(Reading(0.5, 0.3, -0.2, 1.0)) == picker.harm(RISING[2])

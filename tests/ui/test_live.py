@@ -95,7 +95,7 @@ def test_running():
 
 
 def test_what_was_learned_and_which_epoch_fits_whom():
-    readings = (Reading(0.3, 0.05, 0.0, 1.0), Reading(0.6, 0.9, 0.1, 0.8))
+    readings = (Reading(0.3, 0.05, 0.0, 1.0), Reading(0.6, 1.9, 0.1, 0.8))
     measured = tuple(Measured(2 * i, i, one, verdict) for i, (one, verdict) in enumerate(zip(readings, VERDICTS), 1))
     parts = live.parts(Shown(replace(DONE, measured=measured)))
     assert 'data-verdict="good"' in parts["meters"]
