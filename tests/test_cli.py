@@ -58,6 +58,7 @@ def test_captions_come_from_the_text_file_beside_the_picture(checkpoint, folder,
     assert "captions  fip zor man, blue eyes" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_json_is_one_object_a_line(checkpoint, folder, capsys):
     assert train(checkpoint, "--captions", "woman", "--no-preview", "--json") == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -123,6 +123,7 @@ def test_a_trigger_of_ones_own_makes_a_safe_name(host, picture):
         list(distill(host, picture, TAGS, options(trigger="a, b")))
 
 
+@pytest.mark.slow
 def test_text_encoder_layers_are_saved_too(host, picture):
     host.models = tiny.models()
     done = list(distill(host, picture, TAGS, options(preview=False, train_text_encoder=True, save_precision="fp32")))[

@@ -40,6 +40,7 @@ def test_an_earlier_epoch_becomes_the_lora_and_the_last_one_stays_beside_it(host
     assert of(Done, events) == [Done(files["fip_zor"].path, events[-1].prompt, 80)]
 
 
+@pytest.mark.slow
 def test_meters_change_nothing_of_the_training(host, tmp_path):
     other = TinyHost(tmp_path / "other")
     with_them, without = run(host, epochs=2), run(other, epochs=2, meters=False)
@@ -49,6 +50,7 @@ def test_meters_change_nothing_of_the_training(host, tmp_path):
     assert same(of(Saved, with_them)[-1].path, of(Saved, without)[-1].path)
 
 
+@pytest.mark.slow
 def test_they_are_not_read_more_often_than_is_cheap(host):
     measured = of(Measured, run(host, repeats=8, epochs=6))
     assert [(one.step, one.epoch) for one in measured] == [(24, 3), (48, 6)]

@@ -58,6 +58,7 @@ def test_listing_the_captioners_loads_none() -> None:
     assert said.stdout.split() == ["False", "False"]
 
 
+@pytest.mark.slow
 def test_pocket_tags_a_portrait() -> None:
     import random
 

@@ -51,6 +51,7 @@ def test_stopping_comes_before_the_next_captioner() -> None:
     assert asked == []
 
 
+@pytest.mark.slow
 def test_pocket_and_a_tagger_are_merged() -> None:
     import random
 

@@ -80,6 +80,7 @@ def test_asks_then_fetches_weights_and_texts_of_one_commit(hub: Hub, tmp_path: P
     assert {seen.token for seen in hub.seen if seen.host == "cdn"} == {""}  # the token goes to the hub alone
 
 
+@pytest.mark.slow
 def test_goes_on_after_cancel_and_asks_for_the_rest_only(hub: Hub, tmp_path: Path) -> None:
     hub.bytes_per_s = 150_000
     started = download(TINY, tmp_path)

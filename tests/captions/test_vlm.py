@@ -66,6 +66,7 @@ def test_pictures_of_any_shape_get_the_same_answer_twice(folders: Folders, short
             assert torch.equal(torch.get_rng_state(), random)
 
 
+@pytest.mark.slow
 @needs_llava
 def test_weights_in_several_files_and_in_half_precision(folders: Folders, short: None) -> None:
     whole, split = folders(QUICK), folders(QUICK, None, 3)
@@ -106,6 +107,7 @@ def test_closing_gives_the_memory_back(folders: Folders, short: None) -> None:
         captioner.say(plain("red"))
 
 
+@pytest.mark.slow
 @needs_llava
 def test_out_of_memory_is_told_and_holds_nothing(folders: Folders, short: None) -> None:
     captioner = open_folder(folders(QUICK))
@@ -157,6 +159,7 @@ def test_nothing_is_downloaded_printed_or_changed(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @needs_llava
 def test_a_model_that_goes_round_in_circles_is_ended(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_folder(folders(QUICK, tiny_vlms.forget_all_but_the_last_word)) as captioner:

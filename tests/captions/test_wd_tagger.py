@@ -113,6 +113,7 @@ def test_names_of_figures_only_when_asked_for(onnx_folder: Path) -> None:
     assert WdTagger(onnx_folder, characters=True).say(RED).startswith("1girl, red hair, hatsune miku,")
 
 
+@pytest.mark.slow
 def test_stopped_and_closed(onnx_folder: Path) -> None:
     tagger = WdTagger(onnx_folder)
     with pytest.raises(CaptioningStopped):

@@ -66,6 +66,7 @@ def test_the_view_is_the_file_in_the_hosts_memory(webui: Any, checkpoint: Path) 
     assert host.work_dir.parent.name == "cache"
 
 
+@pytest.mark.slow
 def test_it_computes_what_the_models_compute_that_the_file_was_made_from(webui: Any, folder: Path) -> None:
     webui.add(folder / "other.safetensors")
     webui.choose(folder / "other.safetensors")
@@ -138,6 +139,7 @@ def test_given_back_on_every_way_out(webui: Any, picture: Image.Image, leave: An
     assert not webui.queue_lock.locked()
 
 
+@pytest.mark.slow
 def test_after_it_the_next_picture_has_the_loras_of_its_prompt(webui: Any) -> None:
     pristine, with_lora = webui.generate(), webui.generate("a lora")
     assert not equal(with_lora, pristine)

@@ -86,6 +86,7 @@ def test_a_narrow_vae_without_encoder_blocks(tmp_path: Path, parts: Models) -> N
         assert_same(models, tiny.models(vae=vae))
 
 
+@pytest.mark.slow
 def test_diffusers_folder(tmp_path: Path, parts: Models) -> None:
     folder = ldm_file.write_folder(
         tmp_path / "folder",
@@ -155,6 +156,7 @@ def test_lending_leaves_no_trace(tmp_path: Path, parts: Models) -> None:
         assert_same(models, parts)
 
 
+@pytest.mark.slow
 def test_weights_written_to_come_from_the_file_again(tmp_path: Path, parts: Models) -> None:
     host = Standalone(write(tmp_path / "model.safetensors", parts), lora_dir=tmp_path, device="cpu")
     with host.borrow() as models:

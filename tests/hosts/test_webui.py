@@ -20,6 +20,7 @@ class Failure(Exception):
     """What nobody expects."""
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_loaded_yet_is_loaded_once(webui: Any, folder: Path) -> None:
     host = detect()
     assert host.loaded().name == "first"

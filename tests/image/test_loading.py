@@ -240,6 +240,7 @@ def test_between_pillows_limits_and_ours_is_refused() -> None:
         load(blank_png(10_000, 9_000, rows_there=10))
 
 
+@pytest.mark.slow
 def test_a_large_jpeg_is_read_reduced() -> None:
     data = packed(Image.new("L", (30_000, 12_000), 90), "JPEG", quality=30)
     picture = load(data)

@@ -12,6 +12,7 @@ def kept(host):
     return len(list((host.work_dir / "class-pictures").rglob("*.latents")))
 
 
+@pytest.mark.slow
 def test_it_tells_how_far_it_is_and_counts_their_steps(host, jobs):
     ordered = order(**CLASS)
     job = jobs.submit(ordered)

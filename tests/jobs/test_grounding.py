@@ -120,6 +120,7 @@ def test_the_hosts_interrupt_cancels(host, jobs):
     assert free(host)
 
 
+@pytest.mark.slow
 def test_a_training_goes_first(host, jobs):
     start(jobs, [f"thing {i}" for i in range(200)])
     until(lambda: jobs.words.snapshot().done)

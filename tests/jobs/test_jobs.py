@@ -115,6 +115,7 @@ def test_the_hosts_own_interrupt_stops_within_two_steps(host, jobs):
     assert stopped.error == ""
 
 
+@pytest.mark.slow
 def test_discard_deletes_what_it_made_and_nothing_else(host, jobs):
     kept = jobs.wait(jobs.submit(order(preview=True)).id, 30)
     (host.lora_dir / "fip_zor-2-mine.safetensors").write_bytes(b"somebody's")
@@ -131,6 +132,7 @@ def test_discard_deletes_what_it_made_and_nothing_else(host, jobs):
     assert host.lent == 0
 
 
+@pytest.mark.slow
 def test_discard_leaves_a_later_lora_that_got_the_name(host, jobs):
     first = jobs.wait(jobs.submit(order(keep_epochs=False)).id, 30)
     for name in files(host):
@@ -179,6 +181,7 @@ def test_an_error_ends_its_job_and_the_next_one_goes_on(host, jobs, monkeypatch,
     assert jobs.wait(jobs.submit(order()).id, 30).state == "done"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "end", [SystemExit, *(pytest.param(end, marks=pytest.mark.slow) for end in (KeyboardInterrupt, MemoryError))]
 )
@@ -214,6 +217,7 @@ def test_without_a_work_folder_it_trains_and_says_so(host, jobs):
     assert jobs.cut_off() == ()
 
 
+@pytest.mark.slow
 def test_pictures_are_let_go(host, jobs):
     jobs.wait(jobs.submit(order()).id, 30)
     jobs.close()
@@ -259,6 +263,7 @@ def test_the_cost_is_measured_and_then_told(host, jobs):
     assert "not measured yet" in jobs.cost(settings)
 
 
+@pytest.mark.slow
 def test_the_thread_ends_when_nothing_comes_and_begins_again(host, jobs, monkeypatch):
     monkeypatch.setattr(line, "IDLE_S", 0.05)
 
@@ -271,6 +276,7 @@ def test_the_thread_ends_when_nothing_comes_and_begins_again(host, jobs, monkeyp
     assert jobs.wait(jobs.submit(order()).id, 30).state == "done"
 
 
+@pytest.mark.slow
 def test_close_keeps_the_one_at_work_and_ends_the_rest(host):
     jobs = Jobs(host)
     first, second = jobs.submit(order(**LONG)), jobs.submit(order())

@@ -39,6 +39,7 @@ def test_from_start_to_the_end(host, jobs, asked):
     assert not host.queue_lock.locked()
 
 
+@pytest.mark.slow
 def test_it_is_stopped_and_one_at_a_time(host, jobs, asked):
     with host.queue_lock:
         assert jobs.residue.start(*asked).state == "waiting"

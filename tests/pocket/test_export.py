@@ -64,6 +64,7 @@ def test_yaml_is_ldms(written):
     assert params["cond_stage_config"]["clip_config"]["hidden_size"] == 128
 
 
+@pytest.mark.slow
 def test_scaling_latents_changes_no_picture():
     import random
 

@@ -31,6 +31,7 @@ def test_the_average_forgets_its_start():
     assert average.weights["weight"].item() == pytest.approx(5.0, abs=0.05)
 
 
+@pytest.mark.slow
 def test_text_goes_on_where_it_stopped(tmp_path):
     at_once = list(text.train_text(tmp_path / "a.pt", text.TextOptions(steps=3, batch=4)))
     options = text.TextOptions(steps=3, batch=4)
@@ -42,6 +43,7 @@ def test_text_goes_on_where_it_stopped(tmp_path):
     assert [step for step, *_ in rest] == [2]
 
 
+@pytest.mark.slow
 def test_vae_and_judge_take_a_step(tmp_path):
     ((step, mse, _),) = vae.train_vae(tmp_path / "vae.pt", vae.VaeOptions(steps=1, batch=1))
     assert step == 0
@@ -54,6 +56,7 @@ def test_vae_and_judge_take_a_step(tmp_path):
     assert (tmp_path / "judge.safetensors").stat().st_size < 2 * 2**20
 
 
+@pytest.mark.slow
 def test_unet_learns_from_cached_latents_and_draws(tmp_path):
     rng = random.Random(0)
     cached = {"latents": torch.randn(4, 4, 16, 16), "captions": [world.tags(world.sample(rng)) for _ in range(4)]}

@@ -87,6 +87,7 @@ def test_locon_reaches_convolutions_with_their_own_rank():
         assert not any(path.endswith(("conv1", "conv2", ".conv")) for path in adapter.layers)
 
 
+@pytest.mark.slow
 def test_same_seed_same_start_for_every_form():
     unet = tiny.unet()
     for form in ("locon", "loha", "lokr"):

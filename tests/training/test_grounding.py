@@ -107,6 +107,7 @@ def portrait(index):
     return attributes, render(attributes, rng)
 
 
+@pytest.mark.slow
 def test_what_is_there_scores_above_what_is_not(pocket):
     attributes, image = portrait(0)
     true = world.tags(attributes)

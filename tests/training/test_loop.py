@@ -117,6 +117,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(models):
         run(broken)
 
 
+@pytest.mark.slow
 def test_half_precision_weights_train_a_float32_lora():
     half = tiny.small_models(dtype=torch.bfloat16)
     for module in (half.unet, half.text_encoder):

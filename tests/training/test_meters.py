@@ -49,6 +49,7 @@ def test_a_lora_that_does_nothing(models):
     assert read.edit > 0.5
 
 
+@pytest.mark.slow
 def test_learning_raises_fit_and_bleed(models):
     with ExitStack() as stack:
         data, adapters = learned(models, stack)
