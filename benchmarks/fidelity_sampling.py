@@ -1,7 +1,8 @@
 """Many pictures at once, as cheap as the judge allows, with the LoRA merged for as long as it lasts.
 
-UniPC in 5 steps and bfloat16: a fourth of the cost of the product's sampler at 8 steps in float32. Without a LoRA the
-judge finds 98 to 100 % of what a prompt names in either.
+UniPC in 5 steps, in bfloat16 where the processor computes in it (elsewhere that is several times slower): a fourth of
+the cost of the product's sampler at 8 steps in float32. Without a LoRA the judge finds 98 to 100 % of what a prompt
+names in either.
 """
 
 from __future__ import annotations
@@ -25,9 +26,21 @@ STEPS, CFG, AT_ONCE = 5, 5.0, 16
 
 
 def quick(models: Models) -> Models:
-    """A copy of the models in bfloat16, to make pictures with."""
-    half = {name: copy.deepcopy(getattr(models, name)).to(torch.bfloat16) for name in ("unet", "vae")}
-    return replace(models, **half, text_encoder=copy.deepcopy(models.text_encoder))
+    """A copy of the models to make pictures with."""
+    dtype = _dtype(models.device)
+    own = {name: copy.deepcopy(getattr(models, name)).to(dtype) for name in ("unet", "vae")}
+    return replace(models, **own, text_encoder=copy.deepcopy(models.text_encoder), dtype=dtype)
+
+
+def _dtype(device: torch.device) -> torch.dtype:
+    if device.type != "cpu" or "avx512_bf16" in _processor():
+        return torch.bfloat16
+    return torch.float32
+
+
+def _processor() -> str:
+    known = Path("/proc/cpuinfo")
+    return known.read_text("utf-8") if known.is_file() else ""
 
 
 @contextmanager
@@ -66,16 +79,16 @@ def pictures(models: Models, prompts: Sequence[str], seeds: Sequence[int], clip_
 def _batch(models: Models, wanted: Sequence[tuple[str, int]], clip_skip: int) -> list[Image.Image]:
     edge = models.native_px // 8
     noise = [torch.randn(1, 4, edge, edge, generator=torch.Generator().manual_seed(seed)) for _, seed in wanted]
-    states = _states(models, [prompt for prompt, _ in wanted], clip_skip).to(torch.bfloat16)
+    states = _states(models, [prompt for prompt, _ in wanted], clip_skip).to(models.dtype)
     scheduler = _scheduler(models)
     scheduler.set_timesteps(STEPS, device=models.device)
     latents = torch.cat(noise).to(models.device) * scheduler.init_noise_sigma  # (B, 4, h, w)
     for timestep in scheduler.timesteps:
         scaled = scheduler.scale_model_input(latents, timestep)
-        both = scaled.repeat(2, 1, 1, 1).to(torch.bfloat16)
+        both = scaled.repeat(2, 1, 1, 1).to(models.dtype)
         negative, positive = models.unet(both, timestep, states).sample.float().chunk(2)
         latents = scheduler.step(negative + CFG * (positive - negative), timestep, latents).prev_sample
-    decoded = models.vae.decode((latents / models.latent_scale).to(torch.bfloat16)).sample
+    decoded = models.vae.decode((latents / models.latent_scale).to(models.dtype)).sample
     array = (decoded.float().clamp(-1, 1) * 127.5 + 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return [Image.fromarray(one) for one in array]
 
