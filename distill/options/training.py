@@ -28,6 +28,13 @@ class TrainOptions(Checked, title="Training"):
     text_encoder_lr: float = option(
         5e-5, "Text encoder learning rate", "Used when the text encoder is trained.", ge=0, le=1
     )
+    loraplus_lr_ratio: float = option(
+        1.0,
+        "LoRA+ ratio",
+        "How many times the learning rate the half of a layer gets that begins at 0 (lora_up); 1 is plain LoRA.",
+        ge=1,
+        le=64,
+    )
     optimizer: str = option(
         "adamw",
         "Optimizer",

@@ -53,11 +53,16 @@ class Adapter:
         """Every trainable tensor in a fixed order."""
         return [tensor for path in self.layers for tensor in self.tensors(path).values()]
 
-    def rates(self) -> dict[float, list[nn.Parameter]]:
-        """The trainable tensors by how much of the learning rate they get."""
+    def rates(self, up_ratio: float = 1.0) -> dict[float, list[nn.Parameter]]:
+        """The trainable tensors by how much of the learning rate they get, lora_up `up_ratio` times as much.
+
+        LoRA+ (Hayou et al. 2024): LoHa and LoKr have no such half.
+        """
         found: dict[float, list[nn.Parameter]] = {}
         for path in self.layers:
-            found.setdefault(self.targets[path].rate, []).extend(self.tensors(path).values())
+            for name, tensor in self.tensors(path).items():
+                ratio = up_ratio if name == "lora_up.weight" else 1.0
+                found.setdefault(self.targets[path].rate * ratio, []).append(tensor)
         return found
 
     def weights(self) -> dict[str, dict[str, torch.Tensor]]:

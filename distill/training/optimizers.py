@@ -23,13 +23,14 @@ def make(adapters: Sequence[Adapter], options: TrainOptions) -> torch.optim.Opti
     """
     rates = {"unet": options.unet_lr, "text_encoder": options.text_encoder_lr}
     groups: Groups = [
-        {"params": tensors, "lr": rates[adapter.part] * rate}
+        {"params": tensors, "lr": rates[adapter.part] * rate, "part": adapter.part}
         for adapter in adapters
-        for rate, tensors in adapter.rates().items()
+        for rate, tensors in adapter.rates(options.loraplus_lr_ratio).items()
     ]
     if options.optimizer == "prodigy" and len({group["lr"] for group in groups}) > 1:
         raise OptionError(
-            "Prodigy finds one rate for all.", "Set the same rate for UNet and text encoder, and no block weights."
+            "Prodigy finds one rate for all.",
+            "Set the same rate for UNet and text encoder, no block weights, and the LoRA+ ratio to 1.",
         )
     arguments = {"weight_decay": options.weight_decay, **read_arguments(options.optimizer_args)}
     try:

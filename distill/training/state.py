@@ -59,7 +59,6 @@ class Course:
         self.scaler = _grad_scaler(models)
         self.orders = Orders(generator)
         self.average = Average(adapters, options.train.ema_decay)
-        self._parts = len(adapters)
         self._weights = [parameter for adapter in adapters for parameter in adapter.parameters()]
 
     def taken(self, batches: int) -> None:
@@ -68,8 +67,9 @@ class Course:
 
     def rates(self) -> tuple[float, float | None, float | None]:
         """The learning rates of UNet and text encoder now, and what Prodigy makes of the first."""
-        first, last = self.optimizer.param_groups[0], self.optimizer.param_groups[-1]
-        return first["lr"], last["lr"] if self._parts > 1 else None, first["d"] * first["lr"] if "d" in first else None
+        of_parts = {group["part"]: group for group in reversed(self.optimizer.param_groups)}  # the first one of each
+        first, words = of_parts["unet"], of_parts.get("text_encoder")
+        return first["lr"], words["lr"] if words else None, first["d"] * first["lr"] if "d" in first else None
 
     def state(self) -> State:
         """As it is now. Raises TrainingError where an optimizer holds what can't be written down."""

@@ -2,13 +2,17 @@
 
 import importlib.util
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from distill.errors import OptionError, TrainingError
-from distill.options import TrainOptions
+from distill.options import NetworkOptions, Options, TrainOptions
+from distill.training.adapter import attached
 from distill.training.optimizers import Lion, make, read_arguments
+from distill.training.state import Course
+from tests.models import tiny
 
 
 class Line:
@@ -19,7 +23,7 @@ class Line:
     def __init__(self, *rates):
         self.weights = {rate: torch.nn.Parameter(torch.tensor([4.0])) for rate in rates or (1.0,)}
 
-    def rates(self):
+    def rates(self, up_ratio=1.0):
         return {rate: [weight] for rate, weight in self.weights.items()}
 
 
@@ -90,3 +94,21 @@ def test_prodigy_learns_where_it_is_installed():
     pytest.importorskip("prodigyopt", reason="prodigyopt is not installed")
     assert math.isfinite(learned("prodigy", steps=200))
     assert abs(learned("prodigy", steps=200)) < 3.9
+
+
+@pytest.mark.parametrize(("form", "rates"), [("lora", [1e-3, 4e-3]), ("loha", [1e-3])])
+def test_loraplus_gives_the_half_that_begins_at_zero_its_own_rate(form, rates):
+    options = TrainOptions(unet_lr=1e-3, text_encoder_lr=1e-4, loraplus_lr_ratio=4.0)
+    network = NetworkOptions(network_type=form, network_dim=4, conv_dim=0)
+    models = tiny.small_models()
+    with (
+        attached(models.unet, "unet", network, torch.Generator()) as unet,
+        attached(models.text_encoder, "text_encoder", network, torch.Generator()) as words,
+    ):
+        groups = make([unet, words], options).param_groups
+        assert [group["lr"] for group in groups if group["part"] == "unet"] == rates
+        if form == "lora":
+            assert all(float(p.abs().max()) == 0 for p in groups[1]["params"])
+            assert sum(len(group["params"]) for group in groups[:2]) == len(unet.parameters())
+        course = Course(models, [unet, words], Options(train=replace(options, lr_warmup=0.0), network=network), 5, None)
+        assert course.rates() == (1e-3, 1e-4, None)
