@@ -22,6 +22,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         **{"network_dim": 8, "network_alpha": 1.0, "keep_tokens": 0},  # the page of the GUI as it opens
     },
     **{f"plain {rank}": {**_PLAIN, "network_dim": rank, "network_alpha": float(rank)} for rank in (4, 16, 64)},
+    "plain 16, 1e-4": {**_PLAIN, "network_dim": 16, "network_alpha": 16.0, "unet_lr": 1e-4},  # kohya_ss' rate
 }
 
 

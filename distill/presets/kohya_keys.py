@@ -23,6 +23,8 @@ GUI_DEFAULTS: dict[str, Any] = {
     "optimizer": "AdamW8bit",
     "network_dim": 8,
     "network_alpha": 1,
+    "loraplus_lr_ratio": 1,
+    "train_batch_size": 1,
     "conv_dim": 1,
     "conv_alpha": 1,
     "max_resolution": "512,512",
@@ -33,6 +35,9 @@ GUI_DEFAULTS: dict[str, Any] = {
     "save_precision": "fp16",
 }
 """The page as it opens, where that is not our default; 2023's, when the articles were written."""
+
+REPEATS = 20
+"""Where a file says nothing of them: kohya has them in the names of folders."""
 
 SCRIPT_DEFAULTS: dict[str, Any] = GUI_DEFAULTS | {
     "learning_rate": 2e-6,
@@ -49,6 +54,7 @@ SCRIPT_DEFAULTS: dict[str, Any] = GUI_DEFAULTS | {
 DIRECT: dict[str, str] = {
     "network_dim": "network_dim",
     "network_alpha": "network_alpha",
+    "loraplus_lr_ratio": "loraplus_lr_ratio",
     "conv_dim": "conv_dim",
     "conv_alpha": "conv_alpha",
     "factor": "lokr_factor",
@@ -180,9 +186,8 @@ CANNOT: dict[str, str] = {
     "keep_tokens_separator": "keep tokens counts tags here",
     "secondary_separator": "tags are separated by commas here",
     "enable_wildcard": "captions have no wildcards here",
-    "loraplus_lr_ratio": "both halves of a layer learn at one rate here",
-    "loraplus_unet_lr_ratio": "both halves of a layer learn at one rate here",
-    "loraplus_text_encoder_lr_ratio": "both halves of a layer learn at one rate here",
+    "loraplus_unet_lr_ratio": "UNet and text encoder have one LoRA+ ratio here",
+    "loraplus_text_encoder_lr_ratio": "UNet and text encoder have one LoRA+ ratio here",
     "loss_type": "the loss is L2 here",
     "LyCORIS_preset": "which layers are trained follows from the network",
     "learning_rate_te": "that is for fine-tuning a whole model",

@@ -98,6 +98,8 @@ class _Reading:
     def _direct(self) -> None:
         if self._number("clip_skip", 1) == 0:
             self.given["clip_skip"] = 1  # none
+        if not self._number("loraplus_lr_ratio"):
+            self.given["loraplus_lr_ratio"] = 1  # kohya: 0 switches it off
         self._one_noise()
         for key, name in keys.DIRECT.items():
             if key in self.given and self._means_something(key):
@@ -151,7 +153,7 @@ class _Reading:
             self._set("repeats", steps // epochs, "max_train_steps")
             self.notes.append(f"max_train_steps: {steps} steps are {steps // epochs} repeats x {epochs} epochs here.")
         else:
-            repeats = recipe.DEFAULTS["repeats"]
+            repeats = keys.REPEATS
             self.notes.append(f"kohya has the repeats in its folder's name: they are {repeats} here.")
         if epochs:
             self._set("epochs", epochs, "epoch")
