@@ -20,6 +20,7 @@ from distill.training.adapter import Adapter
 from distill.training.averages import limit_norms
 from distill.training.dropout import Dropout
 from distill.training.encode import DataSet
+from distill.training.lean import lean
 from distill.training.noise import diffuse, draw_noise, draw_timesteps, loss_weights, perturbed, target_of
 from distill.training.prior import teacher_losses
 from distill.training.state import Course
@@ -57,7 +58,8 @@ def train(
     alphas_cumprod = models.alphas_cumprod.to(models.device)
     draws = data.draws(recipe, generator, course.orders, course.drawn)
     dropout = Dropout(options.network)
-    with _training_mode(models, recipe.gradient_checkpointing), dropout.on(adapters):
+    mode = _training_mode(models, recipe.gradient_checkpointing)
+    with mode, dropout.on(adapters), lean(models, adapters, options):
         for index in range(course.step + 1, total + 1):
             loss_sum = 0.0
             for _ in range(recipe.gradient_accumulation):

@@ -92,7 +92,17 @@ class Lion(torch.optim.Optimizer):
 
 
 def _adamw(groups: Groups, arguments: dict[str, Any]) -> torch.optim.Optimizer:
+    if not {"fused", "foreach"} & set(arguments):
+        arguments = {**arguments, **_all_at_once(groups[0]["params"][0].device.type)}
     return torch.optim.AdamW(groups, **arguments)
+
+
+def _all_at_once(device: str) -> dict[str, Any]:
+    """torch's quickest way on a device: a LoRA has hundreds of tensors, each of which would cost a dozen calls."""
+    from torch.utils import _foreach_utils
+
+    fused: list[str] = getattr(_foreach_utils, "_get_fused_kernels_supported_devices", lambda: [])()
+    return {"fused": True} if device in fused else {"foreach": True} if device in ("cpu", "cuda") else {}
 
 
 def _adamw8bit(groups: Groups, arguments: dict[str, Any]) -> torch.optim.Optimizer:

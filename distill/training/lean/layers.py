@@ -1,0 +1,177 @@
+"""A frozen layer and its LoRA as one function, which keeps its input for the backward pass and nothing else.
+
+peft runs three layers, a product with the scale, a sum and some casts; autograd keeps what each of them saw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from distill.training.adapter import Adapter
+from distill.training.lean.overriding import Overrides
+
+SMALL = 2**19
+"""Multiplications that cost no more than the call of a further operation does."""
+
+
+@dataclass(frozen=True)
+class LoraLayer:
+    """A linear layer (or a convolution of 1 x 1) with its LoRA: x W' + b + scale * x A' B'."""
+
+    peft: Any  # the layer that it stands for
+    weight: torch.Tensor  # (out, in, ...)
+    bias: torch.Tensor | None  # (out,)
+    down: nn.Parameter  # A (rank, in, ...)
+    up: nn.Parameter  # B (out, rank, ...)
+    scale: float
+    dtype: torch.dtype  # to compute in
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is now to be computed as itself: switched on, and nobody listens."""
+        peft = self.peft
+        return not (peft._disable_adapters or peft._forward_hooks or peft._forward_pre_hooks)
+
+    def merges(self, tokens: int) -> bool:
+        """Whether W + scale * B A, made anew in each pass, costs less than two thin products for each token.
+
+        In multiplications, forward and backward, times what both have in common. In half precision it would round
+        the LoRA away.
+        """
+        rank, size = self.down.shape[0], self.weight.numel()
+        apart = 7 * tokens * rank * (self.weight.shape[0] + self.weight.shape[1]) // 2
+        merged = tokens * size + 4 * rank * size
+        return self.dtype == torch.float32 and (merged < apart or rank * size < SMALL)
+
+
+class _Lora(torch.autograd.Function):
+    """Some layers on one input (..., in): a tuple of their outputs (..., out)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, layers: tuple[LoraLayer, ...], *factors: torch.Tensor) -> Any:
+        tokens = x.reshape(-1, x.shape[-1])  # (T, in)
+        ctx.layers = layers
+        ctx.save_for_backward(tokens, *factors)
+        return tuple(_forward(layer, tokens, *_factors(layer)).view(*x.shape[:-1], -1) for layer in layers)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:  # type: ignore[override]
+        tokens, *factors = ctx.saved_tensors
+        into: torch.Tensor | None = None  # the gradient of `tokens`
+        found: list[torch.Tensor] = []
+        for i, (layer, gradient) in enumerate(zip(ctx.layers, gradients)):
+            down, up = (f.to(layer.dtype).flatten(1) for f in factors[2 * i : 2 * i + 2])
+            gradient = gradient.reshape(-1, gradient.shape[-1])  # (T, out)
+            backward = _backward_merged if layer.merges(len(tokens)) else _backward_apart
+            into, of_down, of_up = backward(layer, tokens, down, up, gradient, into, ctx.needs_input_grad[0])
+            found += [of_down.view_as(layer.down).to(layer.down.dtype), of_up.view_as(layer.up).to(layer.up.dtype)]
+        shape = (*gradients[0].shape[:-1], -1)
+        return (None if into is None else into.view(shape), None, *found)
+
+
+def _factors(layer: LoraLayer) -> tuple[torch.Tensor, torch.Tensor]:
+    return layer.down.to(layer.dtype).flatten(1), layer.up.to(layer.dtype).flatten(1)
+
+
+def _forward(layer: LoraLayer, tokens: torch.Tensor, down: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+    weight = layer.weight.flatten(1)
+    if layer.merges(len(tokens)):
+        return F.linear(tokens, torch.addmm(weight, up, down, alpha=layer.scale), layer.bias)
+    return F.linear(tokens, weight, layer.bias).addmm_(tokens @ down.t(), up.t(), alpha=layer.scale)
+
+
+def _backward_merged(
+    layer: LoraLayer,
+    tokens: torch.Tensor,
+    down: torch.Tensor,
+    up: torch.Tensor,
+    gradient: torch.Tensor,
+    into: torch.Tensor | None,
+    wanted: bool,
+) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
+    if wanted:
+        merged = torch.addmm(layer.weight.flatten(1), up, down, alpha=layer.scale)
+        into = gradient @ merged if into is None else into.addmm_(gradient, merged)
+    of_weight = gradient.t() @ tokens  # (out, in)
+    # beta=0: the first one is not read, and the scale costs no operation of its own.
+    of_down = torch.addmm(down, up.t(), of_weight, beta=0, alpha=layer.scale)
+    of_up = torch.addmm(up, of_weight, down.t(), beta=0, alpha=layer.scale)
+    return into, of_down, of_up
+
+
+def _backward_apart(
+    layer: LoraLayer,
+    tokens: torch.Tensor,
+    down: torch.Tensor,
+    up: torch.Tensor,
+    gradient: torch.Tensor,
+    into: torch.Tensor | None,
+    wanted: bool,
+) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
+    inner = tokens @ down.t()  # (T, rank), cheaper to compute again than to keep
+    of_inner = torch.addmm(inner, gradient, up, beta=0, alpha=layer.scale)  # (T, rank)
+    if wanted:
+        weight = layer.weight.flatten(1)
+        into = gradient @ weight if into is None else into.addmm_(gradient, weight)
+        into.addmm_(of_inner, down)
+    return into, of_inner.t() @ tokens, torch.addmm(up, gradient.t(), inner, beta=0, alpha=layer.scale)
+
+
+def together(layers: tuple[LoraLayer, ...], x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """What `layers`, all of them of one `dtype`, make of one input (..., in)."""
+    factors = [factor for layer in layers for factor in (layer.down, layer.up)]
+    outputs: tuple[torch.Tensor, ...] = _Lora.apply(x.to(layers[0].dtype), layers, *factors)  # type: ignore[no-untyped-call]
+    return outputs
+
+
+def found(adapter: Adapter, dtype: torch.dtype) -> dict[str, LoraLayer]:
+    """The layers of `adapter` that are linear, by their paths."""
+    layers = {}
+    for path, peft in adapter.layers.items():
+        base, tensors = peft.get_base_layer(), adapter.tensors(path)
+        target = adapter.targets[path]
+        if _is_linear(base) and "forward" not in base.__dict__:
+            down, up = tensors["lora_down.weight"], tensors["lora_up.weight"]
+            layers[path] = LoraLayer(peft, base.weight, base.bias, down, up, target.alpha / target.rank, dtype)
+    return layers
+
+
+def put(overrides: Overrides, layers: dict[str, LoraLayer]) -> None:
+    """Let each of the layers compute itself."""
+    for layer in layers.values():
+        overrides.put(layer.peft, _pixelwise(layer) if layer.weight.ndim == 4 else _tokenwise(layer))
+
+
+def _is_linear(base: nn.Module) -> bool:
+    if isinstance(base, nn.Conv2d):
+        plain = base.kernel_size == base.stride == (1, 1) and base.groups == 1 and base.padding in ((0, 0), 0)
+        return plain and base.weight.is_floating_point()
+    return isinstance(base, nn.Linear) and base.weight.is_floating_point()
+
+
+def _tokenwise(layer: LoraLayer) -> Any:
+    before = layer.peft.forward
+
+    def forward(x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if args or kwargs or layer.peft._disable_adapters:
+            return before(x, *args, **kwargs)
+        return together((layer,), x)[0]
+
+    return forward
+
+
+def _pixelwise(layer: LoraLayer) -> Any:
+    before = layer.peft.forward
+
+    def forward(x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:  # (B, in, h, w)
+        if args or kwargs or layer.peft._disable_adapters:
+            return before(x, *args, **kwargs)
+        tokens = together((layer,), x.flatten(2).transpose(1, 2))[0]  # (B, h w, out)
+        return tokens.transpose(1, 2).reshape(len(x), -1, *x.shape[2:])
+
+    return forward
