@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from distill.host import Models
 from distill.options import Options
 from distill.training.adapter import Adapter
-from distill.training.lean import attention, layers
+from distill.training.lean import attention, layers, winograd
 from distill.training.lean.overriding import Overrides
 
 
@@ -27,4 +27,5 @@ def lean(models: Models, adapters: Sequence[Adapter], options: Options) -> Itera
                     found = layers.found(adapter, models.dtype)
                     layers.put(overrides, found)
                     attention.put(overrides, models.unet, found)
+        winograd.put(overrides, models.unet)
         yield
