@@ -20,6 +20,7 @@ from distill.saving import Files, Trained, trained
 from distill.training.adapter import Adapter, attached
 from distill.training.encode import DataSet
 from distill.training.loop import Step, train
+from distill.training.memory import is_out_of_memory, step_down, tidy
 from distill.training.prior import ClassPicture
 from distill.training.state import Course
 from distill.watching import ENOUGH, Watch
@@ -104,14 +105,16 @@ class Run:
         course = Course(self.models, adapters, self.options, total, generator)
         average, losses, good = course.average, keeping.losses, None
         resumed = keeping.restore(course, watch, total)
-        if resumed is not None:
-            yield resumed
-            good = trained(adapters, average, course.step, course.step // epoch_steps)
         try:
-            if good is not None and files.lacks(good):
+            if resumed is not None:
+                yield resumed
+                good = trained(adapters, average, course.step, course.step // epoch_steps)
                 with average.instead():
-                    yield from files.epoch(good, adapters, should_stop)
-            for step in train(self.models, data, adapters, self.options, generator=generator, course=course):
+                    yield from files.missing(good, adapters, should_stop)
+            for step in self._steps(data, adapters, generator, course):
+                if isinstance(step, Noted):
+                    yield step
+                    continue
                 average.update()
                 losses.append(step.loss)
                 yield step
@@ -143,12 +146,28 @@ class Run:
                 ) from error
             return replace(good, stopped=f"{reason.message} Epoch {good.epoch} is saved. {reason.hint}")
 
+    def _steps(
+        self, data: DataSet, adapters: list[Adapter], generator: torch.Generator, course: Course
+    ) -> Iterator[Step | Noted]:
+        """All steps; one for which the memory is too small is made again in another way."""
+        while True:
+            try:
+                yield from train(self.models, data, adapters, self.options, generator=generator, course=course)
+            except (MemoryError, RuntimeError) as error:
+                how = step_down(course, self.options) if is_out_of_memory(error) else ""
+                if not how:
+                    raise
+            else:
+                return
+            tidy(self.models.device)  # the error, which held the failed step, is gone here
+            yield Noted(how)
+
 
 def _reason(error: Exception) -> TrainingError:
     """What a broken step means to the user; foreign errors that are not about memory go on as they are."""
     if isinstance(error, TrainingError):
         return error
-    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error):
+    if is_out_of_memory(error):
         hint = "Retry with gradient checkpointing, a smaller batch, a lower rank or a smaller resolution."
         return TrainingError("Out of memory while training.", hint)
     raise error

@@ -114,8 +114,14 @@ class Files:
         if self.options.output.keep_epochs and not (self.lora_dir / f"{name}.safetensors").exists():
             yield self._save(done, name)
 
-    def lacks(self, done: Trained) -> bool:
-        """Whether the process was killed before an epoch had its file and its picture."""
+    def missing(
+        self, done: Trained, adapters: Sequence[Adapter], should_stop: Callable[[], bool]
+    ) -> Iterator[Saved | Sampled]:
+        """What an epoch lacks where the process was killed before it had its file and its picture."""
+        if self._lacks(done):
+            yield from self.epoch(done, adapters, should_stop)
+
+    def _lacks(self, done: Trained) -> bool:
         if not self.options.output.keep_epochs:
             return False
         path, every = self.lora_dir / f"{self.name}-{done.epoch:06d}.safetensors", self.options.sample.sample_every

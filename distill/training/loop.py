@@ -58,10 +58,11 @@ def train(
     alphas_cumprod = models.alphas_cumprod.to(models.device)
     draws = data.draws(recipe, generator, course.orders, course.drawn)
     dropout = Dropout(options.network)
-    mode = _training_mode(models, recipe.gradient_checkpointing)
+    mode = _training_mode(models, recipe.gradient_checkpointing or course.checkpoints)
     with mode, dropout.on(adapters), lean(models, adapters, options):
         for index in range(course.step + 1, total + 1):
             loss_sum = 0.0
+            course.begin()
             for _ in range(recipe.gradient_accumulation):
                 # 1. draw latents, captions, noise and timesteps, all from the one generator on the CPU
                 drawn = next(draws)
@@ -73,20 +74,23 @@ def train(
                 noisy_latents = diffuse(latents, perturbed(noise, options.noise, generator), timesteps, alphas_cumprod)
                 target = target_of(latents, noise, timesteps, alphas_cumprod, models.prediction_type)
                 # 3. predict, weigh
-                predict = partial(_predict, models, data, options.caption.clip_skip, noisy_latents, timesteps)
-                errors = F.mse_loss(predict(drawn.rows), target, reduction="none")  # (B, 4, h, w)
-                errors = errors if drawn.mask is None else errors * drawn.mask
                 weights = loss_weights(timesteps, alphas_cumprod, options.noise, models.prediction_type)
-                loss = (errors.mean((1, 2, 3)) * weights * drawn.weight).mean()
-                for part in chain([loss], teacher_losses(predict, data, drawn.rows, adapters, options.regularization)):
-                    scaler.scale(part / recipe.gradient_accumulation).backward()  # type: ignore[no-untyped-call]
-                    loss_sum += part.item()
+                for piece in _pieces(len(latents), course.in_pieces):
+                    given, rows = (noisy_latents[piece], timesteps[piece]), drawn.rows[piece]
+                    predict = partial(_predict, models, data, options.caption.clip_skip, *given)
+                    errors = F.mse_loss(predict(rows), target[piece], reduction="none")  # (B, 4, h, w)
+                    errors = errors if drawn.mask is None else errors * drawn.mask[piece]
+                    loss = (errors.mean((1, 2, 3)) * weights[piece] * drawn.weight).mean()
+                    share = len(rows) / len(latents) / recipe.gradient_accumulation
+                    for part in chain([loss], teacher_losses(predict, data, rows, adapters, options.regularization)):
+                        scaler.scale(part * share).backward()  # type: ignore[no-untyped-call]
+                        loss_sum += part.item() * share
             # 4. step
-            mean_loss = loss_sum / recipe.gradient_accumulation
-            _check_finite(mean_loss, index)
+            _check_finite(loss_sum, index)
             scaler.unscale_(optimizer)
             _clip(adapters, recipe.max_grad_norm, index, strict=not scaler.is_enabled())
             rates = course.rates()
+            course.seal()
             scaler.step(optimizer)
             scaler.update()
             schedule.step()
@@ -94,7 +98,12 @@ def train(
             if options.network.scale_weight_norms:
                 limit_norms(adapters, options.network.scale_weight_norms)
             course.taken(recipe.gradient_accumulation)
-            yield Step(index, total, mean_loss, *rates)
+            yield Step(index, total, loss_sum, *rates)
+
+
+def _pieces(count: int, one_by_one: bool) -> list[slice]:
+    """Which pictures of a batch are computed together."""
+    return [slice(i, i + 1) for i in range(count)] if one_by_one else [slice(0, count)]
 
 
 def _predict(

@@ -41,8 +41,8 @@ class Orders:
         return order
 
     def replay(self, given: Sequence[Sequence[int]]) -> None:
-        """Before the first call: give these first."""
-        self.coming = [list(order) for order in given]
+        """From the beginning again: give these first."""
+        self.coming, self.given = [list(order) for order in given], []
 
 
 class Course:
@@ -59,7 +59,28 @@ class Course:
         self.scaler = _grad_scaler(models)
         self.orders = Orders(generator)
         self.average = Average(adapters, options.train.ema_decay)
+        self.in_pieces = False  # whether the pictures of a batch are computed one after the other
+        self.checkpoints = False  # whether activations are computed again instead of kept, though nobody asked for it
+        self._begun: tuple[torch.Tensor, list[list[int]]] | None = None  # of the step that is under way
         self._weights = [parameter for adapter in adapters for parameter in adapter.parameters()]
+
+    def begin(self) -> None:
+        """A step begins; until `seal` it can be taken back."""
+        self._begun = self.generator.get_state(), [*self.orders.given, *self.orders.coming]
+
+    def seal(self) -> None:
+        """From here on the weights change."""
+        self._begun = None
+
+    def rewind(self) -> bool:
+        """Take back the draws and gradients of the step that is under way; False when it is too late for that."""
+        if self._begun is None:
+            return False
+        drawn, given = self._begun
+        self.generator.set_state(drawn)
+        self.orders.replay(given)
+        self.optimizer.zero_grad(set_to_none=True)
+        return True
 
     def taken(self, batches: int) -> None:
         """One more step was taken, of so many batches."""
