@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import fidelity_bank as bank
 import fidelity_page
-from fidelity_recipes import POCKET, RECIPES, at_steps, values
+from fidelity_recipes import POCKET, RECIPES, at_samples, batch_of, values
 from fidelity_sampling import merged, pictures, quick, spread
 
 from distill.events import Saved
@@ -77,9 +77,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tuning", action="store_true", help="subjects that options may be chosen on")
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument(
-        "--steps", type=int, nargs="*", default=[], help="epochs to judge, by their step; else the last"
+        "--samples", type=int, nargs="*", default=[], help="epochs to judge, by their samples; else the last"
     )
-    parser.add_argument("--total", type=int, default=0, help="train each recipe so many steps; else its own number")
+    parser.add_argument("--total", type=int, default=0, help="train each recipe so many samples; else its own")
     parser.add_argument("--weights", type=float, nargs="*", default=[0.8])
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--out", type=Path, default=Path("fidelity.jsonl"))
@@ -101,9 +101,10 @@ def _measured(
                 judged = _judged(quick(models), subject, "", judge, arguments.seeds)
                 yield {"step": 0, "weight": 0.0, "seconds": 0.0, **judged}
             return
-        options = options_of(recipe, subject, host, arguments.total, keep_epochs=bool(arguments.steps))
+        options = options_of(recipe, subject, host, arguments.total, keep_epochs=bool(arguments.samples))
         saved, seconds, trigger = trained(host, subject, options)
-        wanted = [file for file in saved if file.step in arguments.steps] or saved[-1:]
+        batch = batch_of(options)
+        wanted = [file for file in saved if file.step * batch in arguments.samples] or saved[-1:]
         skip = options.caption.clip_skip
         with host.borrow() as models:
             meters = _meters(models, subject, trigger, options)
@@ -115,7 +116,7 @@ def _measured(
                     with merged(drawing, file.path, weight, models):
                         judged = _judged(drawing, subject, trigger, judge, arguments.seeds, skip)
                     yield {
-                        "step": file.step,
+                        "step": file.step * batch,
                         "weight": weight,
                         "seconds": seconds[file.step],
                         "meters": reading,
@@ -126,12 +127,12 @@ def _measured(
 def options_of(
     recipe: str, subject: bank.Subject, host: Standalone, total: int, *, keep_epochs: bool = False
 ) -> Options:
-    """The recipe in about `total` steps, without pictures and states."""
+    """The recipe in about `total` samples, without pictures and states."""
     quiet = {"preview": False, "sample_every": 0, "keep_state": False, "meters": False, "keep_epochs": keep_epochs}
     options = Options.from_flat(values(recipe) | POCKET | quiet)
     plan = Plan().counted(options.train)
     prepared, _ = prepare_all(subject.picture, options.picture, host.loaded().native_px, plan)
-    return at_steps(options, total, len(prepared.cuts))
+    return at_samples(options, total, len(prepared.cuts))
 
 
 def _meters(models: Models, subject: bank.Subject, trigger: str, options: Options) -> Meters:

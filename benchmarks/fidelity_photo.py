@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from fidelity_page import interval, rows
-from fidelity_recipes import at_steps, values
+from fidelity_recipes import at_samples, values
 from PIL import Image
 
 from distill.captions.tags import without_background
@@ -130,7 +130,7 @@ def judged(recipe: str, picture: Path, eyes: Eyes, arguments: argparse.Namespace
         host.work_dir = arguments.work
         trigger, loras, source = "", [], Image.open(picture).convert("RGB")
         if recipe != "base":
-            options = at_steps(Options.from_flat(values(recipe) | QUIET), arguments.total, 1)
+            options = at_samples(Options.from_flat(values(recipe) | QUIET), arguments.total, 1)
             events = list(distill(host, source, tags, options))
             trigger = next(event.trigger for event in events if isinstance(event, Captioned))
             path = [event.path for event in events if isinstance(event, Saved)][-1]

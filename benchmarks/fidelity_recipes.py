@@ -11,10 +11,14 @@ from distill.presets import BUILT_IN, find
 POCKET = {"view_min_px": 128}
 """The pocket checkpoint's own size, as 320 is near SD1.5's."""
 
-_PLAIN = {"lr_scheduler": "constant", "lr_warmup": 0.0, "shuffle": False}
+_PLAIN = {
+    **{"lr_scheduler": "constant", "lr_warmup": 0.0, "shuffle": False, "unet_lr": 1e-3, "loraplus_lr_ratio": 1.0},
+    **{"batch_size": 1, "repeats": 20, "epochs": 6},
+}
 
 RECIPES: dict[str, dict[str, Any]] = {
     "ours": {},
+    "ours, 2e-3": {"unet_lr": 2e-3},
     **{name: dict(find(name, BUILT_IN).values) for name in ("One Image", "Part 2", "Distillery")},
     "One Image, our rate": {**find("One Image", BUILT_IN).values, "unet_lr": 1e-3, "text_encoder_lr": 5e-4},
     "kohya_ss": {
@@ -35,11 +39,20 @@ def values(recipe: str) -> dict[str, Any]:
     return {name: text == "True" if isinstance(kinds[name], bool) else type(kinds[name])(text) for name, text in pairs}
 
 
-def at_steps(options: Options, total: int, pictures: int) -> Options:
-    """The recipe in about so many steps, in ten epochs; 0: as it is. `pictures` are the picture and its views."""
+def at_samples(options: Options, total: int, pictures: int) -> Options:
+    """The recipe in about so many samples, in ten epochs; 0: as it is. `pictures` are the picture and its views."""
     if not total:
         return options
-    train = options.train
-    once = replace(options, train=replace(train, repeats=1, epochs=1)).steps_of(pictures)
+    train, batch = options.train, options.train.batch_size
+    once = (1 if train.repeats_of == "epoch" else pictures) * (
+        1 if options.regularization.reg_pictures == "none" else 2
+    )
     repeats = max(1, total // (10 * once))
+    if once == 1:
+        repeats = -(-repeats // batch) * batch
     return replace(options, train=replace(train, repeats=repeats, epochs=max(1, round(total / (once * repeats)))))
+
+
+def batch_of(options: Options) -> int:
+    """Samples of one step."""
+    return options.train.batch_size * options.train.gradient_accumulation

@@ -24,6 +24,7 @@ import fidelity
 import fidelity_bank as bank
 import torch
 import torch.nn.functional as F
+from fidelity_recipes import batch_of
 from fidelity_sampling import merged
 
 from distill.conditioning import hidden_states, tokenize
@@ -83,9 +84,8 @@ def scores(recipe: str, subject: bank.Subject, samples: int) -> dict[int, float]
     """Samples seen -> score, for every epoch."""
     with tempfile.TemporaryDirectory() as folder:
         host = Standalone(CHECKPOINT, lora_dir=Path(folder))
-        options = fidelity.options_of(recipe, subject, host, 0)
-        batch = options.train.batch_size * options.train.gradient_accumulation
-        options = fidelity.options_of(recipe, subject, host, samples // batch, keep_epochs=True)
+        options = fidelity.options_of(recipe, subject, host, samples, keep_epochs=True)
+        batch = batch_of(options)
         saved, _, trigger = fidelity.trained(host, subject, options)
         caption = f"{trigger} {', '.join(world.tags(subject.attributes))}"
         with host.borrow() as models:

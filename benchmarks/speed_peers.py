@@ -23,6 +23,9 @@ OURS = "ours"
 PLAIN = {"keep_epochs": False, "sample_every": 0, "preview": False, "meters": False, "keep_state": False}
 """No trainer makes pictures, measures or keeps states: those are asked of none of the others either."""
 
+ONE_DRAW = {"batch_size": 1, "loraplus_lr_ratio": 1.0}
+"""A step as the others make it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
@@ -66,7 +69,8 @@ def prepare(asked: Asked) -> None:
 def ours(asked: Asked, **options: Any) -> Recipe:
     """Distill with nothing beside the training."""
     recipe = {"repeats": asked.steps, "epochs": 1, "unet_lr": RATE, "resolution": asked.edge_px}
-    recipe |= {"network_dim": asked.rank, "network_alpha": float(asked.rank), "trigger": TRIGGER, **PLAIN, **options}
+    recipe |= {"network_dim": asked.rank, "network_alpha": float(asked.rank), "trigger": TRIGGER}
+    recipe |= {**ONE_DRAW, **PLAIN, **options}
     about = {"checkpoint": str(asked.checkpoint.absolute()), "picture": str(asked.work / "picture" / "picture.png")}
     return Recipe(
         OURS,
@@ -133,8 +137,8 @@ def floor(asked: Asked) -> Recipe:
 
 
 def pocket(asked: Asked, **options: Any) -> Recipe:
-    """120 samples on the pocket checkpoint: with nothing beside the training, or as `options` say."""
-    recipe = {"repeats": 20, "epochs": 6, "trigger": TRIGGER, **options}
+    """120 steps of one draw on the pocket checkpoint: with nothing beside the training, or as `options` say."""
+    recipe = {"repeats": 20, "epochs": 6, "trigger": TRIGGER, **ONE_DRAW, **options}
     about = {"checkpoint": str(CHECKPOINT), "picture": str(PORTRAIT), "tags": TAGS, "options": recipe}
     return Recipe(OURS, {"what": "ours", "device": asked.device, **about}, sys.executable, asked.environment)
 

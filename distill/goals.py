@@ -43,7 +43,7 @@ GOALS: tuple[Goal, ...] = (
     _goal(
         "Character",
         "Who is shown, less how: shorter epochs at a steady rate, so that one of them fits.",
-        repeats=10,
+        repeats=12,
         epochs=10,
         lr_scheduler="constant",
         preferred_weight=0.8,

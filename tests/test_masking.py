@@ -17,7 +17,15 @@ from distill.plan import Plan, Shot, View
 from tests.models.host import TinyHost
 
 TAGS = ["woman", "red hair", "beach", "blue sky", "smile"]
-QUICK = {"repeats": 1, "epochs": 2, "network_dim": 4, "trigger": "fip zor", "preview": False, "sample_every": 0}
+QUICK = {
+    "repeats": 1,
+    "epochs": 2,
+    "batch_size": 1,
+    "network_dim": 4,
+    "trigger": "fip zor",
+    "preview": False,
+    "sample_every": 0,
+}
 
 
 @pytest.fixture
@@ -119,7 +127,7 @@ def test_an_unknown_copy_is_told_before_anything_is_lent(host: TinyHost) -> None
 
 @pytest.mark.slow
 def test_everything_at_once_trains_and_repeats_itself(host: TinyHost) -> None:
-    given = {"captioned_aug": "all", "color_aug": True, "flip": True, "batch_size": 2, "repeats": 6, "view_min_px": 64}
+    given = {"captioned_aug": "all", "color_aug": True, "flip": True, "batch_size": 2, "repeats": 12, "view_min_px": 64}
     plan = Plan(views=(View(name="face", box=(0.2, 0.1, 0.9, 0.65), words=("close-up",)),), mask=mask())
     first, second = (run(host, picture(), plan, **given) for _ in range(2))
     assert [cut.name for cut in first[0].cuts] == ["", "face", "on the left", "on the right", "far away", "grayscale"]

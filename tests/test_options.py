@@ -38,6 +38,6 @@ def test_names_and_labels_are_unique_and_every_option_says_what_it_does():
     assert all(f.metadata["help"].endswith(".") for f in fields)
 
 
-def test_the_default_is_120_steps_at_rank_16():
-    assert Options().train.steps == 120
+def test_the_default_is_30_steps_of_4_at_rank_16():
+    assert (Options().train.steps, Options().train.batch_size) == (60, 2)
     assert Options().network.network_dim == 16

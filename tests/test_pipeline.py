@@ -16,7 +16,8 @@ from tests.models import tiny
 from tests.models.host import TinyHost
 
 TAGS = ["woman", "red hair", "green eyes", "holding red apple"]
-QUICK = {"repeats": 2, "epochs": 3, "network_dim": 4, "network_alpha": 4.0, "sample_steps": 2, "trigger": "fip zor"}
+QUICK = {"repeats": 2, "epochs": 3, "batch_size": 1, "sample_steps": 2, "trigger": "fip zor"}
+QUICK |= {"network_dim": 4, "network_alpha": 4.0}
 
 
 @pytest.fixture

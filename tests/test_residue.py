@@ -24,7 +24,7 @@ from tests.models.host import TinyHost
 
 PICTURE = Image.radial_gradient("L").resize((64, 64)).convert("RGB")
 QUIET = {"preview": False, "sample_every": 0, "keep_state": False, "keep_epochs": False}
-QUICK = {**QUIET, "repeats": 2, "epochs": 1, "network_dim": 4, "trigger": "fip zor", "lr_warmup": 0.0}
+QUICK = {**QUIET, "repeats": 2, "epochs": 1, "batch_size": 1, "network_dim": 4, "trigger": "fip zor", "lr_warmup": 0.0}
 OURS = {
     name: value for name, value in Options().flat().items() if name in ("repeats", "epochs", "network_dim", "lr_warmup")
 }

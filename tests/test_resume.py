@@ -27,7 +27,8 @@ from tests.models import tiny
 from tests.models.host import TinyHost
 
 TAGS = ["woman", "red hair", "green eyes", "holding red apple"]
-QUICK = {"repeats": 3, "epochs": 3, "network_dim": 4, "network_alpha": 4.0, "sample_steps": 2, "trigger": "fip zor"}
+QUICK = {"repeats": 3, "epochs": 3, "batch_size": 1, "sample_steps": 2, "trigger": "fip zor"}
+QUICK |= {"network_dim": 4, "network_alpha": 4.0}
 QUIET = {"preview": False, "sample_every": 0}
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -100,7 +101,7 @@ KINDS = {
     "text encoder": {"train_text_encoder": True, "text_encoder_lr": 1e-3, "scale_weight_norms": 0.01},
     "adafactor": {"optimizer": "adafactor", "network_type": "locon", "conv_dim": 2},
     "loha": {"network_type": "loha", "conv_dim": 2, "ema_decay": 0.5},
-    "lokr": {"network_type": "lokr", "conv_dim": 2, "batch_size": 2},
+    "lokr": {"network_type": "lokr", "conv_dim": 2, "batch_size": 2, "repeats": 6},
     "teacher": {"teacher_class": 1.0, "teacher_blank": 0.5},
     "prodigy": {"optimizer": "prodigy", "unet_lr": 1.0, "lr_scheduler": "constant"},
 }

@@ -29,7 +29,15 @@ from distill.training.noise import diffuse
 pytestmark = pytest.mark.slow
 
 TAGS = ["woman", "red hair", "green eyes", "blue dress", "yellow background", "full body", "black boots"]
-QUICK = {"trigger": "fip zor", "repeats": 20, "epochs": 2, "preview": False, "keep_epochs": False, "sample_every": 0}
+QUICK = {
+    "trigger": "fip zor",
+    "repeats": 20,
+    "epochs": 2,
+    "batch_size": 1,
+    "preview": False,
+    "keep_epochs": False,
+    "sample_every": 0,
+}
 
 
 def portrait(seed: int) -> Image.Image:

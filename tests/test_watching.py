@@ -10,7 +10,16 @@ from distill.training.loop import Step
 from tests.models.host import TinyHost
 from tests.test_resume import PICTURE, QUIET, TAGS, killed, options, same, tensors
 
-LONG = {**QUIET, "repeats": 20, "epochs": 4, "network_dim": 4, "trigger": "fip zor", "unet_lr": 3e-2}
+LONG = {
+    **QUIET,
+    "loraplus_lr_ratio": 1.0,
+    "repeats": 20,
+    "epochs": 4,
+    "batch_size": 1,
+    "network_dim": 4,
+    "trigger": "fip zor",
+    "unet_lr": 3e-2,
+}
 """At so high a rate the last epoch is not the most flexible one."""
 
 

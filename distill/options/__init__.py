@@ -78,7 +78,7 @@ class Options:
         train = self.train
         draws = train.repeats * (1 if train.repeats_of == "epoch" else pictures)
         draws *= 1 if self.regularization.reg_pictures == "none" else 2
-        return train.epochs * (draws if train.repeats_of == "epoch" else -(-draws // train.batch_size))
+        return train.epochs * train.steps_of(draws)
 
     def public(self) -> dict[str, Any]:
         """`flat` without the private ones, for what is passed on."""

@@ -21,7 +21,7 @@ class TrainOptions(Checked, title="Training"):
     )
     epochs: int = option(6, "Epochs", "Each epoch is kept as a file of its own.", ge=1, le=100)
     batch_size: int = option(
-        1, "Batch size", "Draws of noise, timestep and caption order in one step, all on the one picture.", ge=1, le=64
+        2, "Batch size", "Draws of noise, timestep and caption order in one step, all on the one picture.", ge=1, le=64
     )
     unet_lr: float = option(1e-3, "UNet learning rate", "Higher learns sooner and overfits sooner.", ge=0, le=1)
     train_text_encoder: bool = option(False, "Train the text encoder", "Teaches the words too; overfits sooner.")
@@ -29,9 +29,10 @@ class TrainOptions(Checked, title="Training"):
         5e-5, "Text encoder learning rate", "Used when the text encoder is trained.", ge=0, le=1
     )
     loraplus_lr_ratio: float = option(
-        1.0,
+        4.0,
         "LoRA+ ratio",
-        "How many times the learning rate the half of a layer gets that begins at 0 (lora_up); 1 is plain LoRA.",
+        "How many times the learning rate the half of a layer gets that begins at 0 (lora_up); 1 is plain LoRA. "
+        "Prodigy has one rate for both.",
         ge=1,
         le=64,
     )
@@ -45,7 +46,7 @@ class TrainOptions(Checked, title="Training"):
         "", "Optimizer arguments", "For example betas=(0.9,0.99) d_coef=2; names are the optimizer's own."
     )
     lr_scheduler: str = option(
-        "cosine",
+        "constant",
         "Schedule",
         "How the learning rate goes on after warm-up.",
         choices=("constant", "linear", "cosine", "cosine_with_restarts", "polynomial"),
@@ -81,7 +82,11 @@ class TrainOptions(Checked, title="Training"):
     @property
     def steps(self) -> int:
         """Optimizer steps in all for one picture without regularization pictures."""
-        return self.repeats * self.epochs
+        return self.steps_of(self.repeats) * self.epochs
+
+    def steps_of(self, draws: int) -> int:
+        """Steps that so many draws of pictures are; the last batch of an epoch is a whole one."""
+        return -(-draws // self.batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,7 @@ def metadata(
     Without `counts` and `shown` it was one picture.
     """
     shown = shown or (Shown(repeats=1, size_px=size_px, tags=tags),)
-    counts = counts or Counts(epoch_steps=options.train.repeats)
+    counts = counts or Counts(epoch_steps=options.train.steps_of(options.train.repeats))
     values = {
         **_run(options, name, epoch, step, started_at, finished_at),
         "ss_training_comment": comment(shown),
@@ -93,7 +93,7 @@ def _steps(options: Options, counts: Counts) -> dict[str, Any]:
     return {
         "ss_max_train_steps": total,
         "ss_num_batches_per_epoch": counts.epoch_steps,
-        "ss_lr_warmup_steps": round(train.lr_warmup * total),
+        "ss_lr_warmup_steps": int(train.lr_warmup * total),
     }
 
 

@@ -36,9 +36,6 @@ GUI_DEFAULTS: dict[str, Any] = {
 }
 """The page as it opens, where that is not our default; 2023's, when the articles were written."""
 
-REPEATS = 20
-"""Where a file says nothing of them: kohya has them in the names of folders."""
-
 SCRIPT_DEFAULTS: dict[str, Any] = GUI_DEFAULTS | {
     "learning_rate": 2e-6,
     "unet_lr": "",

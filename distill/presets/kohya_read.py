@@ -150,10 +150,11 @@ class _Reading:
         if steps > 0 and not is_set(self.given.get("max_train_epochs")):
             most = min(epochs or 10, 100, steps)
             epochs = next(n for n in range(most, 0, -1) if steps % n == 0)
-            self._set("repeats", steps // epochs, "max_train_steps")
-            self.notes.append(f"max_train_steps: {steps} steps are {steps // epochs} repeats x {epochs} epochs here.")
+            repeats = steps // epochs * self._value("batch_size")
+            self._set("repeats", repeats, "max_train_steps")
+            self.notes.append(f"max_train_steps: {steps} steps are {repeats} repeats x {epochs} epochs here.")
         else:
-            repeats = keys.REPEATS
+            repeats = recipe.DEFAULTS["repeats"]
             self.notes.append(f"kohya has the repeats in its folder's name: they are {repeats} here.")
         if epochs:
             self._set("epochs", epochs, "epoch")
@@ -169,7 +170,7 @@ class _Reading:
         if 0 < steps < 1:
             share = steps
         elif steps:
-            total = self._value("repeats") * self._value("epochs")
+            total = -(-self._value("repeats") // self._value("batch_size")) * self._value("epochs")
             share = plain(min(1.0, steps / total))
             self.notes.append(f"lr_warmup_steps: {steps:g} are a share of {share:.4g} of {total} steps here.")
         self._set("lr_warmup", float(share), "lr_warmup")

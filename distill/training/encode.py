@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import cycle, islice
 
 import numpy as np
 import torch
@@ -70,7 +70,7 @@ class DataSet:
     def epoch_steps(self, options: TrainOptions) -> int:
         """Steps in one epoch, those of class pictures among them."""
         draws = self._own_draws(options) + sum(item.repeats for item in self.class_items)
-        return draws if options.repeats_of == "epoch" else -(-draws // options.batch_size)
+        return options.steps_of(draws)
 
     def draws(
         self, options: TrainOptions, generator: torch.Generator, orders: Orders | None = None, drawn: int = 0
@@ -93,12 +93,19 @@ class DataSet:
                 yield self.items[places[place]]
 
     def _mixed(self, options: TrainOptions, orders: Orders) -> Iterator[Item]:
-        """Epoch after epoch, the subject's pictures and those of the class shuffled together (kohya)."""
-        own, of_class = self._own(orders), [item for item in self.class_items for _ in range(item.repeats)]
-        count = len(of_class) + self._own_draws(options)
+        """Epoch after epoch, the subject's pictures and those of the class shuffled together (kohya).
+
+        Each epoch has its share of both, though a batch is several draws of one picture.
+        """
+        places = [item for item in self.class_items for _ in range(item.repeats)]
+        own, of_class = self._own(orders), cycle(places)
+        count, draws = self.epoch_steps(options), len(places) + self._own_draws(options)
+        begun = 0  # steps, at the epoch's begin
         while True:
+            share = (begun + count) * len(places) // draws - begun * len(places) // draws
             for place in orders(count):
-                yield of_class[place] if place < len(of_class) else next(own)
+                yield next(of_class) if place < share else next(own)
+            begun += count
 
     def _draw(self, item: Item, count: int, generator: torch.Generator) -> Draw:
         index = torch.randint(len(item.mean), (count,), generator=generator)

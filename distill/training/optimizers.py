@@ -22,15 +22,15 @@ def make(adapters: Sequence[Adapter], options: TrainOptions) -> torch.optim.Opti
     Raises OptionError for arguments that it does not know, TrainingError where it can't be had.
     """
     rates = {"unet": options.unet_lr, "text_encoder": options.text_encoder_lr}
+    up_ratio = 1.0 if options.optimizer == "prodigy" else options.loraplus_lr_ratio
     groups: Groups = [
         {"params": tensors, "lr": rates[adapter.part] * rate, "part": adapter.part}
         for adapter in adapters
-        for rate, tensors in adapter.rates(options.loraplus_lr_ratio).items()
+        for rate, tensors in adapter.rates(up_ratio).items()
     ]
     if options.optimizer == "prodigy" and len({group["lr"] for group in groups}) > 1:
         raise OptionError(
-            "Prodigy finds one rate for all.",
-            "Set the same rate for UNet and text encoder, no block weights, and the LoRA+ ratio to 1.",
+            "Prodigy finds one rate for all.", "Set the same rate for UNet and text encoder, and no block weights."
         )
     arguments = {"weight_decay": options.weight_decay, **read_arguments(options.optimizer_args)}
     try:

@@ -17,7 +17,8 @@ from distill.api import Policy, add_routes
 from distill.jobs import Jobs
 from tests.models.host import TinyHost
 
-QUICK = {"repeats": 2, "epochs": 2, "network_dim": 4, "network_alpha": 4, "sample_steps": 2, "trigger": "fip zor"}
+QUICK = {"repeats": 2, "epochs": 2, "batch_size": 1, "sample_steps": 2, "trigger": "fip zor"}
+QUICK |= {"network_dim": 4, "network_alpha": 4}
 JSON = {"content-type": "application/json"}
 LONG = {**QUICK, "repeats": 500, "sample_every": 0, "preview": False}
 

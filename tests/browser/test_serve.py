@@ -70,7 +70,7 @@ def test_story(page):
     for name, number in (("repeats", 2), ("epochs", 2)):
         set_option(page, "training", name, number)
     set_option(page, "sampling", "sample_steps", 4)
-    text_is(page, "#distill_cost", r"^4 steps")
+    text_is(page, "#distill_cost", r"^2 steps")
     page.click("#distill_go")
     page.wait_for_selector("#distill_progress .distill-bar")
     page.wait_for_selector("#distill_loss svg")
@@ -182,11 +182,11 @@ def test_what_is_wrong_is_said_in_words(page, server, tmp_path):
 
 @pytest.mark.slow
 def test_a_goal_fills_the_options_and_the_cost(page):
-    page.locator("#distill_goal label", has_text="Character").click()
+    page.locator("#distill_goal label", has_text="Replicate").click()
     text_is(page, "#distill_cost", r"^100 steps")
-    text_is(page, "#distill_goal_help", "steady rate")
+    text_is(page, "#distill_goal_help", "full weight")
     page.locator("#distill_goal label", has_text="Flexible").click()
-    text_is(page, "#distill_cost", r"^120 steps")
+    text_is(page, "#distill_cost", r"^60 steps")
 
 
 MERGES = (

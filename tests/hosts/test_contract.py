@@ -23,7 +23,15 @@ from tests.hosts.compare import equal, from_file
 from tests.models import tiny
 
 TAGS = ["woman", "red hair"]
-OPTIONS = {"repeats": 2, "epochs": 1, "network_dim": 4, "trigger": "fip zor", "preview": False, "sample_every": 0}
+OPTIONS = {
+    "repeats": 2,
+    "epochs": 1,
+    "batch_size": 1,
+    "network_dim": 4,
+    "trigger": "fip zor",
+    "preview": False,
+    "sample_every": 0,
+}
 
 
 def events(host: Any, picture: Image.Image, **changes: Any) -> Any:

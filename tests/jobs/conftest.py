@@ -7,7 +7,8 @@ from distill.jobs import Jobs, Order
 from distill.options import Options
 from tests.models.host import TinyHost
 
-QUICK = {"repeats": 2, "epochs": 3, "network_dim": 4, "network_alpha": 4.0, "sample_steps": 2, "trigger": "fip zor"}
+QUICK = {"repeats": 2, "epochs": 3, "batch_size": 1, "sample_steps": 2, "trigger": "fip zor"}
+QUICK |= {"network_dim": 4, "network_alpha": 4.0}
 
 
 def order(**changes):

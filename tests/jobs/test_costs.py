@@ -14,7 +14,7 @@ PICTURE = Image.new("RGB", (8, 8))
 
 
 def options(**changes):
-    return Options.from_flat({"repeats": 10, "epochs": 3, "sample_steps": 20, **changes})
+    return Options.from_flat({"repeats": 10, "epochs": 3, "batch_size": 1, "sample_steps": 20, **changes})
 
 
 class Clock:

@@ -105,6 +105,8 @@ def test_what_a_file_leaves_open_is_kohya_s_default():
         ({"lr_scheduler": "constant"}, {"lr_scheduler": "constant"}),
         ({"max_train_steps": "160", "epoch": 100}, {"repeats": 2, "epochs": 80}),
         ({"max_train_steps": "1600", "epoch": 4}, {"repeats": 400, "epochs": 4}),
+        ({"max_train_steps": 160, "epoch": 4, "train_batch_size": 2}, {"repeats": 80, "epochs": 4, "batch_size": 2}),
+        ({"lr_warmup_steps": 6, "epoch": 5, "train_batch_size": 8}, {"lr_warmup": 0.4}),
         ({"max_train_epochs": "8", "max_train_steps": 1600}, {"repeats": 20, "epochs": 8}),
         ({"unet_lr": "", "text_encoder_lr": ""}, {"unet_lr": 1e-3, "text_encoder_lr": 5e-4}),  # left open: see above
         ({"unet_lr": 0, "text_encoder_lr": 0.0}, {"unet_lr": 1e-4, "train_text_encoder": True}),
@@ -157,7 +159,7 @@ def test_curves_over_the_blocks_are_sd_scripts():
         ({"block_dims": "2,4"}, "block_dims is left out: blocks have rates here, no sizes of their own."),
         ({"optimizer": "DAdaptAdam"}, "The optimizer DAdaptAdam is not here: AdamW instead."),
         ({"optimizer_args": "d0=(("}, "optimizer_args can't be read and are left out: d0=(("),
-        ({"lr_scheduler": "adafactor"}, "The schedule adafactor is not here: it is cosine instead."),
+        ({"lr_scheduler": "adafactor"}, "The schedule adafactor is not here: it is constant instead."),
         ({"max_resolution": "512,650"}, "max_resolution is 512,650: only square sizes are here."),
         (
             {"max_resolution": "500,500"},

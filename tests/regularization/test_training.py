@@ -17,7 +17,15 @@ from tests.models.host import TinyHost
 from tests.test_resume import cut_and_whole, same
 
 TAGS = ["woman", "red hair"]
-QUICK = {"repeats": 2, "epochs": 1, "network_dim": 4, "sample_steps": 2, "preview": False, "trigger": "fip zor"}
+QUICK = {
+    "repeats": 2,
+    "epochs": 1,
+    "batch_size": 1,
+    "network_dim": 4,
+    "sample_steps": 2,
+    "preview": False,
+    "trigger": "fip zor",
+}
 PROMPT = {"reg_pictures": "generate", "reg_prompt": "woman, {smile|serious}"}
 
 

@@ -27,7 +27,9 @@ def picture():
 
 
 def losses(models, count=2, mask=None, **changes):
-    options = Options.from_flat({"repeats": count, "epochs": 1, "lr_warmup": 0.0, **NETWORK, **changes})
+    options = Options.from_flat(
+        {"repeats": count, "epochs": 1, "batch_size": 1, "lr_warmup": 0.0, **NETWORK, **changes}
+    )
     generator = torch.Generator().manual_seed(0)
     data = encode(
         models, [Source(picture(), ["a woman"], mask=mask)], options.caption, flip=False, train_text_encoder=False

@@ -24,7 +24,7 @@ def models():
 
 def run(models, **changes):
     """(losses, weights by part and path) after STEPS steps."""
-    flat = {"repeats": STEPS, "epochs": 1, "network_dim": 4, "network_alpha": 2.0, "unet_lr": 1e-3}
+    flat = {"repeats": STEPS, "epochs": 1, "batch_size": 1, "network_dim": 4, "network_alpha": 2.0, "unet_lr": 1e-3}
     options = Options.from_flat({**flat, **changes})
     te = options.train.train_text_encoder
     generator = torch.Generator().manual_seed(0)

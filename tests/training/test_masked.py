@@ -39,7 +39,7 @@ def encoded(models: Models, *, flip: bool = False, colours: int = 0, level: int 
 
 def gradients(models: Models, data: DataSet, **given: object) -> torch.Tensor:
     """Of the loss of one step by what the UNet predicts: (B, 4, h, w)."""
-    options = Options.from_flat({"repeats": 1, "epochs": 1, "network_dim": 2, **given})
+    options = Options.from_flat({"repeats": 1, "epochs": 1, "batch_size": 1, "network_dim": 2, **given})
     generator, kept = torch.Generator().manual_seed(0), []
 
     def keep(_: object, __: object, predicted: torch.Tensor) -> None:

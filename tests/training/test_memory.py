@@ -14,6 +14,7 @@ from tests.models.host import TinyHost
 
 TAGS = ["woman", "red hair", "green eyes"]
 QUICK = {"repeats": 4, "epochs": 2, "network_dim": 4, "network_alpha": 4.0, "trigger": "fip zor", "unet_lr": 1e-2}
+QUICK |= {"loraplus_lr_ratio": 1.0}
 QUIET = {"preview": False, "sample_every": 0, "meters": False, "keep_state": False, "save_precision": "fp32"}
 
 

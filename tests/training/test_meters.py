@@ -28,7 +28,9 @@ def meters(models, data, **changes):
 
 def learned(models, stack, **changes):
     """(data, adapters) of a LoRA that was trained and is still on."""
-    options = Options.from_flat({"repeats": 20, "epochs": 1, "unet_lr": 1e-2, "batch_size": 2, **changes})
+    options = Options.from_flat(
+        {"repeats": 40, "epochs": 1, "batch_size": 2, "unet_lr": 1e-2, "loraplus_lr_ratio": 1.0, **changes}
+    )
     data = encode(models, [Source(picture(), [CAPTION])], options.caption, flip=False, train_text_encoder=False)
     generator = torch.Generator().manual_seed(0)
     adapters = [stack.enter_context(attached(models.unet, "unet", options.network, generator))]

@@ -63,7 +63,7 @@ def test_class_pictures_are_repeated_as_kohya_repeats_them(repeats, own):
 
 @pytest.mark.parametrize(("count", "used"), [(7, {3: 6, 2: 1}), (60, {1: 20})])
 def test_an_epoch_has_as_many_class_pictures_as_the_subjects(models, count, used):
-    options = TrainOptions(repeats=20)
+    options = TrainOptions(repeats=20, batch_size=1)
     repeats = balanced([1] * count, 20)
     of_class = [Source(latents(i), ["woman"], r, weight=0.5) for i, r in enumerate(repeats)]
     own = [Source(picture(), [CAPTION])]
@@ -78,6 +78,18 @@ def test_an_epoch_has_as_many_class_pictures_as_the_subjects(models, count, used
         assert orders[-1].count(1.0) == 20
         assert orders[-1] != sorted(orders[-1])  # shuffled together
     assert orders[0] != orders[1]
+
+
+def test_an_epoch_has_its_share_of_both_where_a_batch_is_several_draws(models):
+    options = TrainOptions(repeats=9, batch_size=4)
+    own = [Source(picture(), [CAPTION])]
+    of_class = [Source(latents(i), ["woman"], weight=0.5) for i in range(9)]
+    data = encode(models, own, CaptionOptions(), flip=False, train_text_encoder=False, class_sources=of_class)
+    draws = list(islice(data.draws(options, torch.Generator().manual_seed(0)), 90))
+    weights = [[draw.weight for draw in draws[i : i + 5]] for i in range(0, 90, 5)]
+    assert [epoch.count(1.0) for epoch in weights] == [3, 2] * 9  # 9 + 9 by 4 are 5 steps
+    of_each = Counter(tuple(draw.latents[0].flatten()[:3].tolist()) for draw in draws if draw.weight == 0.5)
+    assert set(of_each.values()) == {5}
 
 
 def test_every_picture_counts_where_repeats_are_the_pictures(models):
@@ -118,7 +130,16 @@ def test_switched_off_is_the_bare_model_to_the_bit(models, form):
 
 def run(models, **changes):
     """(losses, weights, how far the bare captions moved: class, blank)"""
-    flat = {"repeats": 4, "epochs": 1, "lr_warmup": 0.0, "lr_scheduler": "constant", "unet_lr": 1e-2, **NETWORK}
+    flat = {
+        "repeats": 4,
+        "epochs": 1,
+        "batch_size": 1,
+        "lr_warmup": 0.0,
+        "lr_scheduler": "constant",
+        "unet_lr": 1e-2,
+        "loraplus_lr_ratio": 1.0,
+        **NETWORK,
+    }
     options = Options.from_flat({**flat, **changes})
     te, reg = options.train.train_text_encoder, options.regularization
     bare = partial(without_trigger, first=FIRST, class_word="woman")
@@ -173,7 +194,7 @@ def test_the_same_seed_gives_the_same_lora(models):
         {"network_type": "loha"},
         {"network_type": "lokr"},
         {"train_text_encoder": True, "text_encoder_lr": 1e-2},
-        {"gradient_accumulation": 2, "batch_size": 2, "flip": True},
+        {"gradient_accumulation": 2, "batch_size": 2, "repeats": 60, "flip": True},
         {"network_dropout": 0.3, "caption_dropout": 0.5, "shuffle": True},
     ],
 )

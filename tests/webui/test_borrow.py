@@ -15,7 +15,15 @@ from tests.webui.conftest import WebUI
 
 pytestmark = pytest.mark.webui
 
-QUICK = {"repeats": 2, "epochs": 1, "network_dim": 4, "preview": False, "sample_every": 0, "keep_epochs": False}
+QUICK = {
+    "repeats": 2,
+    "epochs": 1,
+    "batch_size": 1,
+    "network_dim": 4,
+    "preview": False,
+    "sample_every": 0,
+    "keep_epochs": False,
+}
 
 
 @pytest.fixture(scope="module")

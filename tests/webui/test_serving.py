@@ -15,7 +15,15 @@ pytestmark = pytest.mark.webui
 
 CAPTIONS = "zor fip woman, red hair, green eyes, holding red apple"
 # Both checkpoints train at 64 px, which is what makes a full-size one bearable on a CPU.
-SHORT = {"repeats": 2, "epochs": 1, "sample_every": 0, "preview": False, "network_dim": 4, "resolution": 64}
+SHORT = {
+    "repeats": 2,
+    "epochs": 1,
+    "batch_size": 1,
+    "sample_every": 0,
+    "preview": False,
+    "network_dim": 4,
+    "resolution": 64,
+}
 LONG = {**SHORT, "repeats": 400, "epochs": 2, "keep_epochs": False}
 PICTURE = base64.b64encode(PORTRAIT.read_bytes()).decode()
 
