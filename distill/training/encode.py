@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle, islice
 
 import numpy as np
@@ -15,6 +17,7 @@ from PIL import Image
 from distill.conditioning import hidden_states, tokenize
 from distill.host import Models
 from distill.options import CaptionOptions, TrainOptions
+from distill.training.encoded import DECODING, MEMORY, stamp_of
 from distill.training.state import Orders
 
 # More orders of the tags than this teach nothing new and only cost memory.
@@ -123,9 +126,19 @@ def own_draws(repeats: Sequence[int], options: TrainOptions) -> int:
 
 
 @torch.no_grad()
-def encode_picture(models: Models, image: Image.Image, *, flip: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and std of the latents (1 or 2, 4, h, w), scaled as the UNet sees them."""
-    pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None]  # (1, 3, 8h, 8w)
+def encode_picture(
+    models: Models, image: Image.Image, *, flip: bool, if_room: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and std of the latents (1 or 2, 4, h, w), scaled as the UNet sees them; remembered (`encoded`)."""
+    image = image.convert("RGB")
+    stamp = stamp_of(models, models.vae, DECODING)
+    key = stamp and (stamp, models.latent_scale, flip, image.size, hashlib.sha256(image.tobytes()).digest())
+    mean, std = MEMORY.recall(key, lambda: _posterior(models, image, flip), models.device, if_room=if_room)
+    return mean, std
+
+
+def _posterior(models: Models, image: Image.Image, flip: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # (1, 3, 8h, 8w)
     pixels = _flipped(pixels.to(torch.float32) / 127.5 - 1, flip)
     parameter = next(models.vae.parameters())
     posterior = models.vae.encode(pixels.to(parameter.device, parameter.dtype)).latent_dist
@@ -175,14 +188,30 @@ def encode(
     input_ids = tokenize(models.tokenizer, captions, options.max_token_length).to(models.device)
     states = None
     if not train_text_encoder:
-        skip = options.clip_skip
-        states = torch.cat([hidden_states(models.text_encoder, ids[None], skip).float() for ids in input_ids])
+        wanted = sum(len(source.captions) for source in sources)
+        states = _states(models, input_ids, options.clip_skip, wanted)
     items, first = [], 0
-    for source in (*sources, *class_sources):
-        items.append(_item(models, source, range(first, first + len(source.captions)), flip))
+    for i, source in enumerate((*sources, *class_sources)):
+        rows = range(first, first + len(source.captions))
+        items.append(_item(models, source, rows, flip, of_class=i >= len(sources)))
         first += len(source.captions)
     own, of_class = tuple(items[: len(sources)]), tuple(items[len(sources) :])
     return DataSet(own, input_ids, states, blank, options.caption_dropout, of_class, class_rows)
+
+
+def _states(models: Models, input_ids: torch.Tensor, clip_skip: int, wanted: int) -> torch.Tensor:
+    """(V, n, 77) -> (V, 75 n + 2, C); the first `wanted` are remembered, others only where there is room."""
+    stamp = stamp_of(models, models.text_encoder)
+    states: list[torch.Tensor] = []
+    for i, ids in enumerate(input_ids):
+        key = stamp and (stamp, clip_skip, tuple(ids.flatten().tolist()))
+        make = partial(_state, models, ids, clip_skip)
+        states += MEMORY.recall(key, make, models.device, if_room=i >= wanted)
+    return torch.cat(states)
+
+
+def _state(models: Models, ids: torch.Tensor, clip_skip: int) -> tuple[torch.Tensor]:
+    return (hidden_states(models.text_encoder, ids[None], clip_skip).float(),)
 
 
 def _with_class_rows(captions: list[str], without_trigger: Callable[[str], str]) -> tuple[list[str], torch.Tensor]:
@@ -191,13 +220,13 @@ def _with_class_rows(captions: list[str], without_trigger: Callable[[str], str])
     return [*captions, *places], torch.tensor([places[caption] for caption in bare])
 
 
-def _item(models: Models, source: Source, rows: range, flip: bool) -> Item:
+def _item(models: Models, source: Source, rows: range, flip: bool, *, of_class: bool) -> Item:
     if isinstance(source.image, torch.Tensor):
         mean = source.image.to(models.device, torch.float32)
         return Item(mean, torch.zeros_like(mean), rows, source.repeats, source.weight)
-    mean, std = encode_picture(models, source.image, flip=flip)
+    mean, std = encode_picture(models, source.image, flip=flip, if_room=of_class)
     if source.recoloured:
-        others = [encode_picture(models, image, flip=flip) for image in source.recoloured]
+        others = [encode_picture(models, image, flip=flip, if_room=of_class) for image in source.recoloured]
         as_it_is = 2 * len(others)  # rows, so that each draw has kohya's chance of 1/3; a row of 512 px is 128 KiB
         mean = torch.cat([mean] * as_it_is + [other for other, _ in others])
         std = torch.cat([std] * as_it_is + [other for _, other in others])
