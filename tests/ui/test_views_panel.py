@@ -72,7 +72,7 @@ def test_views_are_proposed_by_the_options_or_all(does, draft):
 
 def test_the_cost_counts_what_is_drawn(jobs, draft):
     def cost(drawn):
-        given = values(repeats=10, epochs=2, repeats_of="picture", views="face")
+        given = values(repeats=10, epochs=2, batch_size=1, repeats_of="picture", views="face")
         return Handlers(jobs).recount("woman", "", draft, *given, drawn, "", "", [])[3]
 
     assert ">20 steps for each picture and view" in cost("")
