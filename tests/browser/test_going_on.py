@@ -55,6 +55,6 @@ def test_go_on_ends_what_was_cut_off(browser, tmp_path):
         tiles = page.locator("#distill_strip [data-lora]")
         assert tiles.count() == 4
         assert tiles.locator("img").count() == 4
-        assert page.locator("#distill_loss svg").get_attribute("aria-label").endswith("after 12 of 12 steps")
+        assert page.locator("#distill_loss svg").get_attribute("aria-label").endswith("after 20 of 20 steps")
         assert set(kept) < {path.name for path in (tmp_path / "lora").glob("*.safetensors")}
     page.close()

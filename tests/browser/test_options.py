@@ -72,7 +72,7 @@ def test_marks_counts_and_resets(page):
         is_marked(page, name)
     count_is(page, "picture", 1)
     count_is(page, "training", 4)
-    text_is(page, "#distill_cost", "^12 steps")  # the server has them too
+    text_is(page, "#distill_cost", "^24 steps")  # the server has them too
 
     for left, (name, value) in enumerate((("flip", False), ("unet_lr", 0.001), ("lr_scheduler", "constant")), start=1):
         block(page, name).locator(".distill-reset").click()
@@ -108,7 +108,7 @@ def test_a_preset_is_counted_where_it_is_folded_too(page):
     count_is(page, "caption", 2)
     unfold(page, "training")
     value_becomes(page, "text_encoder_lr", 0.0005)
-    count_is(page, "training", 9)
+    count_is(page, "training", 8)
     page.click("#distill_group_regularization .distill-group button")
     count_is(page, "regularization", 0)
     choose(page, "Flexible")

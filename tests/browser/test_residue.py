@@ -14,7 +14,7 @@ def test_what_no_caption_names_is_shown_and_added_by_a_click(page):
     page.locator(CAPTIONS).fill(written)
     assert not page.locator("#distill_residue").is_visible()
     set_option(page, "sampling", "sample_every", 0)
-    text_is(page, "#distill_cost", r"^120 steps")
+    text_is(page, "#distill_cost", r"^60 steps")
     page.click("#distill_go")
     page.wait_for_selector("#distill_root[data-state=done]")
     page.click("#distill_residue")

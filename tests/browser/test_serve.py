@@ -135,14 +135,14 @@ def test_a_reloaded_page_finds_the_running_job_and_stop_keeps(page, server):
     for _ in range(3):  # a slider that is just being unfolded may not take the number
         set_option(page, "training", "epochs", 50)
         page.wait_for_timeout(3000)
-        if page.inner_text("#distill_cost").startswith("1000 steps"):
+        if page.inner_text("#distill_cost").startswith("500 steps"):
             break
-    text_is(page, "#distill_cost", r"^1000 steps")
+    text_is(page, "#distill_cost", r"^500 steps")
     page.click("#distill_go")
     page.wait_for_selector("#distill_root[data-state=running] #distill_loss svg")  # the line of before may stand yet
     open_tab(page, server)
     page.wait_for_selector("#distill_root[data-state=running] #distill_loss svg")
-    text_is(page, "#distill_status", r"Step \d+ of 1000")
+    text_is(page, "#distill_status", r"Step \d+ of 500")
     value_is(page, CAPTIONS, "^woman, red hair$")
     page.wait_for_selector("#distill_picture img")
     assert page.locator("#distill_go").is_disabled()

@@ -286,7 +286,7 @@ def test_a_page_loaded_anew_gets_back_what_was_drawn(page, server, jobs):
     drag(page, (0.2, 0.5), (0.8, 0.5))
     set_option(page, "sampling", "sample_every", 0)
     set_option(page, "training", "epochs", 50)
-    text_is(page, "#distill_cost", r"^1000 steps")
+    text_is(page, "#distill_cost", r"^500 steps")
     page.click("#distill_go")
     page.wait_for_selector("#distill_root[data-state=running] #distill_loss svg")
     open_tab(page, server)
