@@ -18,7 +18,6 @@ _PLAIN = {
 
 RECIPES: dict[str, dict[str, Any]] = {
     "ours": {},
-    "ours, 2e-3": {"unet_lr": 2e-3},
     **{name: dict(find(name, BUILT_IN).values) for name in ("One Image", "Part 2", "Distillery")},
     "One Image, our rate": {**find("One Image", BUILT_IN).values, "unet_lr": 1e-3, "text_encoder_lr": 5e-4},
     "kohya_ss": {

@@ -134,7 +134,7 @@ class Run:
                     if watch.is_enough:
                         yield Noted(ENOUGH.format(step=step.index, total=total))
                         return good
-            good = trained(adapters, average, step.index, -(-step.index // epoch_steps))
+            good = trained(adapters, average, course.step, -(-course.step // epoch_steps))
             with average.instead():
                 yield from watch.read(good, at_last=True)
             return good
