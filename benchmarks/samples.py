@@ -40,7 +40,7 @@ SEED = 2**31  # no training of the bench has it
 
 
 class HeldOut:
-    """The fixed set; `score` is what the LoRA that is on explains of it."""
+    """The fixed set; `losses` are those of the LoRA that is on."""
 
     def __init__(self, models: Models, latents: torch.Tensor, clip_skip: int) -> None:
         generator = torch.Generator().manual_seed(SEED)

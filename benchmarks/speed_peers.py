@@ -70,7 +70,7 @@ def ours(asked: Asked, **options: Any) -> Recipe:
     """Distill with nothing beside the training."""
     recipe = {"repeats": asked.steps, "epochs": 1, "unet_lr": RATE, "resolution": asked.edge_px}
     recipe |= {"network_dim": asked.rank, "network_alpha": float(asked.rank), "trigger": TRIGGER}
-    recipe |= {**ONE_DRAW, **PLAIN, **options}
+    recipe |= {**ONE_DRAW, "lr_scheduler": "cosine", "lr_warmup": 0.0, **PLAIN, **options}
     about = {"checkpoint": str(asked.checkpoint.absolute()), "picture": str(asked.work / "picture" / "picture.png")}
     return Recipe(
         OURS,

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from distill.host import Models
 from distill.options import Options
 from distill.training.adapter import Adapter
+from distill.training.dropout import Dropout
 from distill.training.lean import attention, layers, winograd
 from distill.training.lean.overriding import Overrides
 
@@ -21,7 +22,7 @@ def lean(models: Models, adapters: Sequence[Adapter], options: Options) -> Itera
     """
     with ExitStack() as stack:
         overrides = stack.enter_context(Overrides())
-        if not any((options.network.network_dropout, options.network.rank_dropout, options.network.module_dropout)):
+        if not Dropout(options.network).is_on:
             for adapter in adapters:
                 if adapter.form == "lora":
                     found = layers.found(adapter, models.dtype)
