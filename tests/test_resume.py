@@ -308,7 +308,7 @@ def test_only_the_newest_left_states_are_kept(tmp_path, picture):
 
 
 COMMAND = ["--json", "--device=cpu", "--captions=woman, smile", "--name=one", "--no-preview", "--sample-every=0"]
-COMMAND += ["--repeats=4", "--epochs=3", "--network-dim=4"]
+COMMAND += ["--repeats=4", "--epochs=3", "--batch-size=1", "--network-dim=4"]
 
 
 def command(folder, *more):

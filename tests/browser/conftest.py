@@ -70,7 +70,7 @@ def browser(request):
 def page(browser, server):
     """The Distill tab, freshly opened; an error in its script fails the test."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(60_000)
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     open_tab(page, server)

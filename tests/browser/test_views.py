@@ -153,7 +153,7 @@ def test_what_is_drawn_is_what_is_trained(page, jobs, picture):
     page.click("#distill_plan_more button[aria-label='Describe this picture']")
     text_is(page, "#distill_plan_more .distill-card", "earrings")
     text_is(page, "#distill_plan_line", rf"Views: {len(proposed)} · Mask drawn · Further pictures: 1")
-    for name, number in (("repeats", 2), ("epochs", 1)):
+    for name, number in (("repeats", 4), ("epochs", 1)):
         set_option(page, "training", name, number)
     page.click("#distill_go")
     page.wait_for_selector("#distill_root[data-state=done]", timeout=90_000)
