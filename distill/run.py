@@ -70,9 +70,9 @@ class Run:
         generator = torch.Generator().manual_seed(self.options.train.seed)
         data = data_set(self.models, self.prepared, self.captioned, self.options, self.class_pictures)
         files = replace(files, counts=counts_of(data, self.options.train, self.class_pictures))
-        watch = Watch(self.models, data.items[0].mean[:1], self.captioned, self.options)
         with ExitStack() as stack:
             adapters = self._attach(stack, generator)
+            watch = Watch(self.models, data.items[0].mean[:1], self.captioned, self.options, adapters)
             done = yield from self._train(adapters, data, generator, files, keeping, watch, should_stop)
         if done.stopped and not done.has_learned:
             raise TrainingError(f"{done.stopped} Nothing was learned by then and nothing was saved.", "Let it run on.")

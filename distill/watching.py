@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from distill.options import Options
 from distill.output.lora_layers import layer_of
 from distill.saving import Trained
 from distill.training import picker
+from distill.training.adapter import Adapter, switched_off
 from distill.training.meters import Meters, Reading
 
 SAMPLES_BETWEEN = 20
@@ -23,22 +25,36 @@ _BEST = "best."
 
 
 class Watch:
-    """To be made while the LoRA is off; it has the readings so far and the best of the epochs by the person's taste."""
+    """The readings so far and the best of the epochs by the person's taste.
 
-    def __init__(self, models: Models, latents: torch.Tensor, captioned: Captioned, options: Options) -> None:
+    The checkpoint's own answers are asked at the first reading, with the LoRA off, so that no step waits for them.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        latents: torch.Tensor,  # (1, 4, h, w), the picture as the UNet sees it
+        captioned: Captioned,
+        options: Options,
+        adapters: Sequence[Adapter],
+    ) -> None:
         self.measured: list[Measured] = []
         self.best: Trained | None = None  # None: the last one is taken
         self._taste, self._early = options.output.pick, options.train.stop_early
         self._batch = options.train.batch_size * options.train.gradient_accumulation
-        is_needed = options.output.meters or self._early or self._taste in picker.COSTS
-        self._meters = _meters(models, latents, captioned, options) if is_needed else None
+        self._is_needed = options.output.meters or self._early or self._taste in picker.COSTS
+        self._adapters, self._made = adapters, partial(_meters, models, latents, captioned, options)
+        self._meters: Meters | None = None
 
     def read(self, done: Trained, *, at_last: bool = False) -> Iterator[Measured]:
         """What the LoRA that is on has learned; nothing when it was asked a moment ago, unless this is the end."""
         before = self.measured[-1].step if self.measured else 0
         is_soon = (done.step - before) * self._batch < SAMPLES_BETWEEN
-        if self._meters is None or not done.has_learned or (is_soon and not at_last):
+        if not self._is_needed or not done.has_learned or (is_soon and not at_last):
             return
+        if self._meters is None:
+            with switched_off(self._adapters):
+                self._meters = self._made()
         reading = self._meters.read()
         self.measured.append(Measured(done.step, done.epoch, reading, picker.verdict([*self._readings, reading])))
         if self._taste in picker.COSTS and picker.pick(self._readings, self._taste) == len(self.measured) - 1:
