@@ -174,10 +174,11 @@ def _judged(
     readings = judge.read_all(images)
     hits: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     spreads = {}
+    whole = readings[:seeds]  # all captions as they are, by the same seeds
     for i, prompt in enumerate(asked):
         of_prompt = slice(i * seeds, (i + 1) * seeds)
-        for reading in readings[of_prompt]:
-            for axis, hit in _answers(prompt, reading, subject.attributes):
+        for reading, unchanged in zip(readings[of_prompt], whole):
+            for axis, hit in _answers(prompt, reading, unchanged, subject.attributes):
                 hits[axis][0] += hit
                 hits[axis][1] += 1
         if prompt.kind in ("replicate", "few"):
@@ -191,8 +192,8 @@ def text_of(prompt: bank.Prompt, trigger: str) -> str:
     return f"{trigger} {text}" if trigger and prompt.triggered else text
 
 
-def _answers(prompt: bank.Prompt, reading: Reading, a: world.Attributes) -> Iterator[tuple[str, bool]]:
-    """(axis, whether it is so) for one picture."""
+def _answers(prompt: bank.Prompt, reading: Reading, whole: Reading, a: world.Attributes) -> Iterator[tuple[str, bool]]:
+    """(axis, whether it is so) for one picture; `whole` is what the one of the same seed with all captions shows."""
     read = {name: value for name, (value, _) in reading.items()}
     if prompt.kind == "class":
         yield "bleed", read["novel"] == a.novel
@@ -209,7 +210,7 @@ def _answers(prompt: bank.Prompt, reading: Reading, a: world.Attributes) -> Iter
         return
     yield from (("kept", read[name] == value) for name, value in prompt.kept.items())
     if prompt.kind == "remove":
-        yield from (("identity", read[name] == prompt.kept[name]) for name in bank.IDENTITY)
+        yield from (("identity", read[name] == whole[name][0]) for name in (*bank.IDENTITY, "novel"))
 
 
 if __name__ == "__main__":

@@ -173,6 +173,9 @@ class NoiseOptions(Checked, title="Noise"):
         ge=-1,
         le=1,
     )
+    spread_timesteps: bool = option(
+        True, "Spread timesteps", "Those of a batch lie evenly over the range, which makes its gradient steadier."
+    )
     min_timestep: int = option(0, "First timestep", "0 is no noise.", ge=0, le=999)
     max_timestep: int = option(1000, "Timesteps below", "1000 is only noise.", ge=1, le=1000)
     prediction: str = option(

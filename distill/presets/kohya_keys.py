@@ -24,6 +24,7 @@ GUI_DEFAULTS: dict[str, Any] = {
     "network_dim": 8,
     "network_alpha": 1,
     "loraplus_lr_ratio": 1,
+    "min_snr_gamma": 0,
     "train_batch_size": 1,
     "conv_dim": 1,
     "conv_alpha": 1,

@@ -100,6 +100,7 @@ class _Reading:
             self.given["clip_skip"] = 1  # none
         if not self._number("loraplus_lr_ratio"):
             self.given["loraplus_lr_ratio"] = 1  # kohya: 0 switches it off
+        self.values["spread_timesteps"] = False  # kohya draws each by itself
         self._one_noise()
         for key, name in keys.DIRECT.items():
             if key in self.given and self._means_something(key):

@@ -74,9 +74,11 @@ def _blocks(text: str) -> dict[str, str]:
 def _lost(values: Mapping[str, Any]) -> list[str]:
     different = recipe.differing(values)
     notes = [f'Put the picture into a folder whose name begins with "{values["repeats"]}_": those are its repeats.']
-    gone = [recipe.LABELS[name] for name in different if name not in HELD | {"repeats"}]
+    gone = [recipe.LABELS[name] for name in different if name not in HELD | {"repeats", "spread_timesteps"}]
     if gone:
         notes.append(f"kohya has no setting for: {', '.join(gone)}.")
+    if values["spread_timesteps"] and values["batch_size"] > 1:
+        notes.append("kohya draws each timestep of a batch by itself.")
     if values["reg_pictures"] != "none":
         notes.append("Class pictures are a folder of yours in kohya.")
     if values["multires_noise_iterations"] and values["noise_offset"]:

@@ -83,8 +83,16 @@ def perturbed(noise: torch.Tensor, options: NoiseOptions, generator: torch.Gener
 
 
 def draw_timesteps(count: int, options: NoiseOptions, generator: torch.Generator) -> torch.Tensor:
-    """(count,) timesteps, each of the range as likely, on the CPU."""
-    return torch.randint(options.min_timestep, options.max_timestep, (count,), generator=generator)
+    """(count,) timesteps, each of the range as likely, on the CPU.
+
+    With `spread_timesteps` one is drawn and the others lie evenly over the range (Kingma et al. 2021, appendix I.1), so
+    that no batch sees only high or only low noise.
+    """
+    lowest, span = options.min_timestep, options.max_timestep - options.min_timestep
+    if not options.spread_timesteps:
+        return torch.randint(lowest, options.max_timestep, (count,), generator=generator)
+    first = torch.randint(0, span, (1,), generator=generator)
+    return lowest + (first + torch.arange(count) * span // count) % span
 
 
 def loss_weights(

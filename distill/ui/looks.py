@@ -60,6 +60,7 @@ LOOKS: dict[str, str] = {
     "min_snr_gamma": "Shape comes before fine detail; on one picture hardly to be seen.",
     "debiased_estimation": "Pose and arrangement stick sooner, fine detail later.",
     "timestep_lean": "Above 0: skin, hair and cloth come closer, the pose stays free; below 0: the pose comes along.",
+    "spread_timesteps": "Nothing by itself; shape and detail are learned at the same pace.",
     "min_timestep": "Higher: fine grain and detail are not learned.",
     "max_timestep": "Lower: pose and arrangement are not learned, only detail.",
     "prediction": "The wrong one gives grey or burnt noise.",

@@ -80,8 +80,19 @@ def test_perturbation_adds_what_the_target_does_not_know():
 
 
 def test_timesteps_stay_in_their_range():
-    drawn = draw_timesteps(2000, NoiseOptions(min_timestep=200, max_timestep=300), seeded())
+    options = NoiseOptions(min_timestep=200, max_timestep=300, spread_timesteps=False)
+    drawn = draw_timesteps(2000, options, seeded())
     assert (int(drawn.min()), int(drawn.max())) == (200, 299)
+
+
+def test_spread_timesteps_lie_evenly_and_each_is_as_likely():
+    options, generator = NoiseOptions(min_timestep=200, max_timestep=300), seeded()
+    drawn = torch.stack([draw_timesteps(4, options, generator) for _ in range(2000)])
+    assert (int(drawn.min()), int(drawn.max())) == (200, 299)
+    assert bool((drawn.sort(1).values.diff() == 25).all())
+    torch.testing.assert_close(drawn.double().mean(0), torch.full((4,), 249.5).double(), rtol=0, atol=3)
+    alone = NoiseOptions(spread_timesteps=False)
+    assert torch.equal(draw_timesteps(1, NoiseOptions(), seeded()), draw_timesteps(1, alone, seeded()))
 
 
 def test_weights_are_those_of_the_papers():
