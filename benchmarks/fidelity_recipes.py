@@ -13,7 +13,7 @@ POCKET = {"view_min_px": 128}
 
 _PLAIN = {
     **{"lr_scheduler": "constant", "lr_warmup": 0.0, "shuffle": False, "unet_lr": 1e-3, "loraplus_lr_ratio": 1.0},
-    **{"batch_size": 1, "repeats": 20, "epochs": 6},
+    **{"min_snr_gamma": 0.0, "batch_size": 1, "repeats": 20, "epochs": 6},
 }
 
 RECIPES: dict[str, dict[str, Any]] = {

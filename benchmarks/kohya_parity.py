@@ -28,7 +28,7 @@ from distill.training.loop import train
 
 CAPTION = "fip zor woman, red hair, green eyes, white shirt, smile, in front of a brick wall"
 BASE = {"network_dim": 16, "network_alpha": 8.0, "unet_lr": 1e-3, "text_encoder_lr": 5e-4, "lr_warmup": 0.05}
-BASE |= {"batch_size": 1, "loraplus_lr_ratio": 1.0, "lr_scheduler": "cosine"}
+BASE |= {"batch_size": 1, "loraplus_lr_ratio": 1.0, "lr_scheduler": "cosine", "min_snr_gamma": 0.0}
 ARTICLE = ("1,0,0,0,0,0,0,1,1,1,1,1", "0", "0,1,1,1,1,1,0,0,0,0,1,1")
 
 RECIPES: dict[str, tuple[dict[str, Any], list[str]]] = {

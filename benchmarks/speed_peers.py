@@ -23,7 +23,7 @@ OURS = "ours"
 PLAIN = {"keep_epochs": False, "sample_every": 0, "preview": False, "meters": False, "keep_state": False}
 """No trainer makes pictures, measures or keeps states: those are asked of none of the others either."""
 
-ONE_DRAW = {"batch_size": 1, "loraplus_lr_ratio": 1.0}
+ONE_DRAW = {"batch_size": 1, "loraplus_lr_ratio": 1.0, "min_snr_gamma": 0.0}
 """A step as the others make it."""
 
 

@@ -156,7 +156,7 @@ class NoiseOptions(Checked, title="Noise"):
     )
     ip_noise_random: bool = option(False, "Random input perturbation", "Anything up to that for each draw.")
     min_snr_gamma: float = option(
-        0.0,
+        5.0,
         "Min-SNR gamma",
         "Lets low noise count less: 5 is usual, lower is stronger, 0 switches it off.",
         ge=0,

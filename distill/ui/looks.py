@@ -57,7 +57,7 @@ LOOKS: dict[str, str] = {
     "multires_noise_discount": "Higher is stronger; far above 0.3 the colours drift.",
     "ip_noise_gamma": "Fewer flaws; too much blurs fine detail.",
     "ip_noise_random": "The same effect, milder.",
-    "min_snr_gamma": "Shape comes before fine detail; on one picture hardly to be seen.",
+    "min_snr_gamma": "Shape comes before fine detail; the likeness comes a little sooner.",
     "debiased_estimation": "Pose and arrangement stick sooner, fine detail later.",
     "timestep_lean": "Above 0: skin, hair and cloth come closer, the pose stays free; below 0: the pose comes along.",
     "spread_timesteps": "Nothing by itself; shape and detail are learned at the same pace.",
