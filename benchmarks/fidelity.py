@@ -80,7 +80,7 @@ def _arguments() -> argparse.Namespace:
         "--samples", type=int, nargs="*", default=[], help="epochs to judge, by their samples; else the last"
     )
     parser.add_argument("--total", type=int, default=0, help="train each recipe so many samples; else its own")
-    parser.add_argument("--weights", type=float, nargs="*", default=[0.8])
+    parser.add_argument("--weights", type=float, nargs="*", default=[0.8], help="the first for earlier epochs, too")
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--out", type=Path, default=Path("fidelity.jsonl"))
     parser.add_argument("--work", type=Path, default=Path("fidelity-work"), help="folder for class pictures")
@@ -112,7 +112,7 @@ def _measured(
             for file in wanted:
                 with merged(models, file.path, 1.0):
                     reading = asdict(meters.read())
-                for weight in arguments.weights:
+                for weight in arguments.weights if file is wanted[-1] else arguments.weights[:1]:
                     with merged(drawing, file.path, weight, models):
                         judged = _judged(drawing, subject, trigger, judge, arguments.seeds, skip)
                     yield {
