@@ -59,6 +59,18 @@ def test_meters_change_nothing_of_the_training(host, tmp_path):
     assert same(of(Saved, with_them)[-1].path, of(Saved, without)[-1].path)
 
 
+def test_the_first_step_waits_for_no_meter(host):
+    passes = []
+    hook = host.models.unet.register_forward_hook(lambda *_: passes.append(1))
+    try:
+        events = distill(host, PICTURE, TAGS, options(**{**LONG, "epochs": 1}))
+        next(event for event in events if isinstance(event, Step))
+        assert len(passes) == 1
+        assert any(isinstance(event, Measured) for event in events)
+    finally:
+        hook.remove()
+
+
 @pytest.mark.slow
 def test_they_are_not_read_more_often_than_is_cheap(host):
     measured = of(Measured, run(host, repeats=8, epochs=6))

@@ -16,14 +16,7 @@ from distill.pocket.render import render
 from distill.training.encode import encode_picture
 from distill.training.noise import diffuse
 
-QUICK = {
-    **{
-        "batch_size": 1,
-        "loraplus_lr_ratio": 1.0,
-        "lr_scheduler": "cosine",
-    },  # the recipe of benchmarks/regularization.md
-    **{"repeats": 20, "epochs": 2, "preview": False, "keep_epochs": False, "sample_every": 0, "sample_steps": 8},
-}
+QUICK = {"epochs": 4, "preview": False, "keep_epochs": False, "sample_every": 0, "sample_steps": 8, "meters": False}
 
 
 @torch.no_grad()
