@@ -110,6 +110,7 @@ def pocket(tmp_path_factory):
     return loras
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_captions_that_were_left_out_are_proposed(pocket):
     found = answered(*pocket[True], "pocket")
@@ -118,6 +119,7 @@ def test_captions_that_were_left_out_are_proposed(pocket):
     assert found.by == ("pocket",)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_without_a_captioner_the_checkpoint_looks(tmp_path):
     rng = random.Random(96_000)
@@ -129,12 +131,14 @@ def test_without_a_captioner_the_checkpoint_looks(tmp_path):
     assert found.by == (BY_CHECKPOINT,)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("captioner", ["pocket", "none"])
 def test_with_all_captions_nothing_is_proposed(pocket, captioner):
     assert answered(*pocket[False], captioner).missing == ()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_command_says_it(pocket, capsys, tmp_path):
     host, asked = pocket[True]

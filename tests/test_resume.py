@@ -335,6 +335,7 @@ def told(process, until=None):
     return steps
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_killed_command_goes_on_and_is_killed_and_goes_on(tmp_path):
     whole, parts = told(command(tmp_path / "whole")), tmp_path / "parts"

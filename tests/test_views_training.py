@@ -76,6 +76,7 @@ def metadata(path: Path) -> dict[str, str]:
         return dict(file.metadata())
 
 
+@pytest.mark.long
 def test_proposed_views_are_trained_each_with_its_captions(host: Standalone) -> None:
     chosen = {"views": "upper body, face, head out of frame", "view_min_px": 100}
     prepared, captioned, done = train(host, Plan(), **chosen)
@@ -99,6 +100,7 @@ def test_proposed_views_are_trained_each_with_its_captions(host: Standalone) -> 
     assert json.loads(about["ss_tag_frequency"])["5_fip_zor"]["close-up"] == 1
 
 
+@pytest.mark.long
 def test_two_pictures_each_with_its_captions_views_and_repeats(host: Standalone) -> None:
     face = View(name="face", box=(0.2, 0.1, 0.8, 0.7), words=("close-up",), repeats=2)
     other = Shot(source=portrait(4), tags=("woman", "brown hair"), plan=Plan(views=(), repeats=3))

@@ -90,6 +90,7 @@ def tensors(path):
         return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_job_outlives_two_killed_servers(tmp_path):
     with serving(tmp_path / "whole") as (_, client):

@@ -30,6 +30,7 @@ def serving(folder):
             process.wait()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_go_on_ends_what_was_cut_off(browser, tmp_path):
     page = browser.new_page(viewport={"width": 1280, "height": 900})

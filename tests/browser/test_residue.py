@@ -7,6 +7,7 @@ from tests.browser.test_serve import CAPTIONS, set_option, text_is, upload, valu
 pytestmark = pytest.mark.slow  # a training that learns something
 
 
+@pytest.mark.long
 def test_what_no_caption_names_is_shown_and_added_by_a_click(page):
     page.set_default_timeout(240_000)
     upload(page)

@@ -43,6 +43,7 @@ def test_text_goes_on_where_it_stopped(tmp_path):
     assert [step for step, *_ in rest] == [2]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_vae_and_judge_take_a_step(tmp_path):
     ((step, mse, _),) = vae.train_vae(tmp_path / "vae.pt", vae.VaeOptions(steps=1, batch=1))
@@ -56,6 +57,7 @@ def test_vae_and_judge_take_a_step(tmp_path):
     assert (tmp_path / "judge.safetensors").stat().st_size < 2 * 2**20
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_unet_learns_from_cached_latents_and_draws(tmp_path):
     rng = random.Random(0)

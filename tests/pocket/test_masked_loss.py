@@ -74,6 +74,7 @@ def learned(host: Standalone, plan: Plan, **given: Any) -> tuple[float, float]:
     return tuple(float(1 - after[part].mean() / before[part].mean()) for part in parts)  # type: ignore[return-value]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_background_is_learned_less_with_a_mask(tmp_path: Path) -> None:
     host = Standalone(CHECKPOINT, lora_dir=tmp_path)

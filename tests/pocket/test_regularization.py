@@ -32,6 +32,7 @@ def answers(models, people):
     return torch.stack(said)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_class_prompts_without_the_trigger_move_less(tmp_path):
     host, rng = Standalone(CHECKPOINT, lora_dir=tmp_path), random.Random(4)

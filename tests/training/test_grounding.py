@@ -121,6 +121,7 @@ def test_what_is_there_scores_above_what_is_not(pocket):
     assert min(scores[tag] for tag in there) > max(scores[tag] for tag in not_there)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_known_words_are_known_and_unheard_ones_are_not(pocket):
     known, unheard, kinds = [], [], {"flumph pattern": "flumph pattern sweater"}

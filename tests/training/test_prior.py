@@ -186,6 +186,7 @@ def test_the_same_seed_gives_the_same_lora(models):
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
