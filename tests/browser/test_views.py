@@ -58,12 +58,12 @@ def picture(tmp_path):
 def open_panel(page, picture=PORTRAIT):
     upload(page, picture)
     page.locator(CAPTIONS).fill("woman, red hair")
-    page.wait_for_selector(f"{STAGE} img", state="attached")  # without it the stage has no size, open or not
+    inside = page.locator("#distill_plan_add")  # the stage has no size before its picture, open or not
     for _ in range(5):  # a busy page takes a click late, or not yet
-        if page.locator(STAGE).first.is_visible():
+        if inside.is_visible():
             break
         page.locator("#distill_plan_panel > button, #distill_plan_panel > .label-wrap").first.click()
-        page.wait_for_timeout(2000)
+        page.wait_for_timeout(1000)
     page.wait_for_selector(f"{STAGE} img", state="visible")
     text_is(page, "#distill_counter", r"^[1-9]\d* / 75")
     page.wait_for_selector("#distill_chips .distill-chip-first")  # nothing above grows any more
