@@ -19,6 +19,7 @@ from distill.resuming import Keeping, fingerprint
 from distill.saving import Files, Trained, trained
 from distill.training.adapter import Adapter, attached
 from distill.training.encode import DataSet
+from distill.training.lean import lean
 from distill.training.loop import Step, train
 from distill.training.memory import is_out_of_memory, step_down, tidy
 from distill.training.prior import ClassPicture
@@ -109,7 +110,7 @@ class Run:
             if resumed is not None:
                 yield resumed
                 good = trained(adapters, average, course.step, course.step // epoch_steps)
-                with average.instead():
+                with average.instead(), lean(self.models, adapters, self.options):  # as in the steps
                     yield from files.missing(good, adapters, should_stop)
             for step in self._steps(data, adapters, generator, course):
                 if isinstance(step, Noted):
