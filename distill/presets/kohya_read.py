@@ -42,7 +42,7 @@ class _Reading:
 
     file: dict[str, Any]
     is_gui: bool
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=lambda: {"spread_timesteps": False})  # kohya draws each by itself
     notes: list[str] = field(default_factory=list)
 
     def result(self) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -100,7 +100,6 @@ class _Reading:
             self.given["clip_skip"] = 1  # none
         if not self._number("loraplus_lr_ratio"):
             self.given["loraplus_lr_ratio"] = 1  # kohya: 0 switches it off
-        self.values["spread_timesteps"] = False  # kohya draws each by itself
         self._one_noise()
         for key, name in keys.DIRECT.items():
             if key in self.given and self._means_something(key):
