@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from distill.ui import html, options_form
-from distill.ui.gradio_compat import LATEST, LIVE
+from distill.ui.gradio_compat import LIVE
 from distill.ui.gradio_compat import html as text
 
 Default = Callable[[str], Any]
@@ -38,7 +38,6 @@ def connect(parts: dict[str, Any], widgets: Sequence[Any], default: Default, cou
         return options_form.updates({name: defaults[name] for name in wanted if name in defaults}, options_form.NAMES)
 
     told: dict[str, Any] = {"fn": changed, "inputs": list(widgets), "outputs": [parts["changed"]], **LIVE}
-    parts["recount"].click(**told, **LATEST)
     parts["reset_names"].change(reset, [parts["reset_names"]], list(widgets), **LIVE).then(**told).then(**counted)
     return told
 

@@ -43,7 +43,7 @@ def _connect_draft(page: Page, does: Handlers, default: Callable[[str], Any]) ->
     }
     shown = views_panel.showing(page.parts, page.widgets)
     page.picture.change(**looked, **LIVE).then(**counted).then(**shown)
-    page.recount.click(**counted, **LATEST)
+    recounted = page.recount.click(**counted, **LATEST)
     loading = {"fn": does.load, "inputs": [page.url], "outputs": [page.picture, page.notes]}
     page.load.click(**loading, **SLOW)
     page.url.submit(**loading, **SLOW)
@@ -54,6 +54,8 @@ def _connect_draft(page: Page, does: Handlers, default: Callable[[str], Any]) ->
     page.describe_stop.click(does.stop_describing, None, None, **LIVE)
     page.use_proposal.click(does.use_proposal, [page.proposal], boxes, **LIVE).then(**counted)
     told = resets.connect(page.parts, page.widgets, default, counted)
+    # After it, not beside it: gradio 6 takes a deferred click up again for all who listen, and two wake each other.
+    recounted.then(**told)
     presets_panel.connect(page.parts, page.widgets, does.jobs, told, counted)
 
 
