@@ -9,7 +9,7 @@ from distill.host import Models
 from distill.options import Options
 from distill.training.adapter import Adapter
 from distill.training.dropout import Dropout
-from distill.training.lean import attention, layers, winograd
+from distill.training.lean import attention, convolutions, gates, layers, resnets
 from distill.training.lean.overriding import Overrides
 
 
@@ -28,5 +28,8 @@ def lean(models: Models, adapters: Sequence[Adapter], options: Options) -> Itera
                     found = layers.found(adapter, models.dtype)
                     layers.put(overrides, found)
                     attention.put(overrides, models.unet, found)
-        winograd.put(overrides, models.unet)
+                    gates.put(overrides, models.unet, found)
+        room = convolutions.Room()
+        resnets.put(overrides, models.unet, room)
+        convolutions.put(overrides, models.unet, room)
         yield

@@ -57,7 +57,8 @@ class _Lora(torch.autograd.Function):
         tokens = x.reshape(-1, x.shape[-1])  # (T, in)
         ctx.layers = layers
         ctx.save_for_backward(tokens, *factors)
-        return tuple(_forward(layer, tokens, *_factors(layer)).view(*x.shape[:-1], -1) for layer in layers)
+        pairs = zip(layers, factors[::2], factors[1::2])
+        return tuple(forward_of(layer, tokens, *pair).view(*x.shape[:-1], -1) for layer, *pair in pairs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:  # type: ignore[override]
@@ -65,24 +66,36 @@ class _Lora(torch.autograd.Function):
         into: torch.Tensor | None = None  # the gradient of `tokens`
         found: list[torch.Tensor] = []
         for i, (layer, gradient) in enumerate(zip(ctx.layers, gradients)):
-            down, up = (f.to(layer.dtype).flatten(1) for f in factors[2 * i : 2 * i + 2])
-            gradient = gradient.reshape(-1, gradient.shape[-1])  # (T, out)
-            backward = _backward_merged if layer.merges(len(tokens)) else _backward_apart
-            into, of_down, of_up = backward(layer, tokens, down, up, gradient, into, ctx.needs_input_grad[0])
-            found += [of_down.view_as(layer.down).to(layer.down.dtype), of_up.view_as(layer.up).to(layer.up.dtype)]
+            down, up = factors[2 * i : 2 * i + 2]
+            into, *of_factors = backward_of(layer, tokens, down, up, gradient, into, ctx.needs_input_grad[0])
+            found += of_factors
         shape = (*gradients[0].shape[:-1], -1)
         return (None if into is None else into.view(shape), None, *found)
 
 
-def _factors(layer: LoraLayer) -> tuple[torch.Tensor, torch.Tensor]:
-    return layer.down.to(layer.dtype).flatten(1), layer.up.to(layer.dtype).flatten(1)
-
-
-def _forward(layer: LoraLayer, tokens: torch.Tensor, down: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
-    weight = layer.weight.flatten(1)
+def forward_of(layer: LoraLayer, tokens: torch.Tensor, down: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+    """(T, in) -> (T, out); the factors are the layer's own."""
+    down, up, weight = down.to(layer.dtype).flatten(1), up.to(layer.dtype).flatten(1), layer.weight.flatten(1)
     if layer.merges(len(tokens)):
         return F.linear(tokens, torch.addmm(weight, up, down, alpha=layer.scale), layer.bias)
     return F.linear(tokens, weight, layer.bias).addmm_(tokens @ down.t(), up.t(), alpha=layer.scale)
+
+
+def backward_of(
+    layer: LoraLayer,
+    tokens: torch.Tensor,
+    down: torch.Tensor,
+    up: torch.Tensor,
+    gradient: torch.Tensor,
+    into: torch.Tensor | None,
+    wanted: bool,
+) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
+    """Gradients of the tokens (T, in), added to `into` and only if `wanted`, and of the factors in their own shapes."""
+    down, up = down.to(layer.dtype).flatten(1), up.to(layer.dtype).flatten(1)
+    gradient = gradient.reshape(-1, gradient.shape[-1])  # (T, out)
+    backward = _backward_merged if layer.merges(len(tokens)) else _backward_apart
+    into, of_down, of_up = backward(layer, tokens, down, up, gradient, into, wanted)
+    return into, of_down.view_as(layer.down).to(layer.down.dtype), of_up.view_as(layer.up).to(layer.up.dtype)
 
 
 def _backward_merged(

@@ -1,20 +1,14 @@
-"""Frozen 3x3 convolutions by Winograd's minimal filtering, on a CPU in float32.
+"""Convolutions of 3 x 3 by Winograd's minimal filtering: the arithmetic.
 
 Lavin and Gray 2015, "Fast Algorithms for Convolutional Neural Networks": tiles of m x m outputs from (m + 2)^2
 inputs take (m + 2)^2 products in place of 9 m^2: F(4, 3) a quarter of them, F(2, 3) four ninths. The weights are
-transformed once; the backward pass is the same with each kernel turned round and its channels exchanged.
+transformed once, for both ways: the gradient goes back through each transformation's transpose.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-import psutil
 import torch
 import torch.nn.functional as F
-from torch import nn
-
-from distill.training.lean.overriding import Overrides
 
 Matrix = list[list[float]]
 KERNEL: dict[int, Matrix] = {
@@ -35,59 +29,6 @@ OUTPUT: dict[int, Matrix] = {
     2: [[1, 1, 1, 0], [0, 1, -1, -1]],
     4: [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
 }
-SWAPPED = [3, 1, 2, 0]
-"""A kernel turned round has F(2, 3)'s rows in this order, so that both ways share one set of kernels."""
-LEAST = 320 * 320
-"""Of in x out channels: below, transforming the tiles costs more than the products that it saves."""
-BUDGETS = {4: 0.45e9, 2: 0.95e9}
-"""Bytes for all kernels of F(4, 3), which needs one set for each way, and of F(2, 3)."""
-
-
-class Workshop:
-    """What all layers of one UNet share: how much memory is left for kernels, and room to work in."""
-
-    def __init__(self) -> None:
-        self.left = dict(BUDGETS)
-        self.scratch = Scratch()
-
-    def takes(self, weight: torch.Tensor, m: int) -> bool:
-        """Whether there is memory for the kernels of one more layer, and if so, take it."""
-        size = weight.numel() / 9 * (m + 2) ** 2 * 4 * (2 if m == 4 else 1)
-        if size > self.left[m]:
-            return False
-        self.left[m] -= size
-        return True
-
-
-class Convolution:
-    """One frozen layer; its kernels (m + 2)^2 x (out, in) are made when they are first asked for."""
-
-    def __init__(self, layer: nn.Conv2d, workshop: Workshop) -> None:
-        self.layer, self._workshop = layer, workshop
-        self._kernels: dict[tuple[int, bool], torch.Tensor | None] = {}
-
-    def suits(self, x: torch.Tensor) -> bool:
-        """Whether this input (B, in, h, w) is to be convolved here."""
-        m = tile(x.shape)
-        if m and (m, False) not in self._kernels:
-            weight = self.layer.weight.detach()
-            taken = x.dtype == torch.float32 and self._workshop.takes(weight, m)
-            self._kernels[m, False] = transformed(weight, m) if taken else None
-            self._kernels[m, True] = self._turned(m) if taken else None
-        return bool(m) and self._kernels[m, False] is not None and x.dtype == torch.float32
-
-    def _turned(self, m: int) -> torch.Tensor | None:
-        if m == 2:
-            return self._kernels[m, False]
-        return transformed(self.layer.weight.detach().flip(2, 3), m)
-
-    def __call__(self, x: torch.Tensor, *, turned: bool) -> torch.Tensor:
-        """(B, in, h, w) -> (B, out, h, w) without bias; `turned`: the gradient's way back."""
-        m = tile(x.shape)
-        kernels = self._kernels[m, turned]
-        assert kernels is not None, "it was asked whether it suits"
-        kernels = kernels.transpose(1, 2) if turned else kernels
-        return convolved(x, kernels, m, self._workshop.scratch, swapped=turned and m == 2)
 
 
 class Scratch:
@@ -106,94 +47,58 @@ class Scratch:
         return self._held[name][:size].view(shape)
 
 
-class _Convolve(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, convolution: Convolution) -> torch.Tensor:
-        ctx.convolution = convolution
-        y, bias = convolution(x, turned=False), convolution.layer.bias
-        return y if bias is None else y.add_(bias[:, None, None])
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> Any:  # type: ignore[override]
-        return ctx.convolution(gradient, turned=True), None
-
-
-def tile(shape: torch.Size) -> int:
-    """The edge m of a tile for inputs (B, C, h, w), 0 for none: as timed for SD1.5's layers on one AVX2 core.
-
-    F(4, 3) is 1.2-1.4 times as quick as oneDNN at 64 latents, where F(2, 3) is not always quicker; F(2, 3) 1.6 times
-    at 32, for less than a quarter of F(4, 3)'s memory, and 1.8 at 16. At 8, too; but half of all weights are there.
-    """
-    height, width = shape[-2:]
-    for m, least in ((4, 48), (2, 16)):
-        if min(height, width) >= least and height % m == width % m == 0:
-            return m
-    return 0
-
-
 def transformed(weight: torch.Tensor, m: int) -> torch.Tensor:
     """(out, in, 3, 3) -> ((m + 2)^2, out, in)."""
-    g = torch.tensor(KERNEL[m])
-    kernels = torch.kron(g, g) @ weight.permute(2, 3, 0, 1).reshape(9, -1)
+    kernels = _squared(KERNEL[m]) @ weight.permute(2, 3, 0, 1).reshape(9, -1)
     return kernels.view(-1, *weight.shape[:2])
 
 
-def convolved(
-    x: torch.Tensor, kernels: torch.Tensor, m: int, scratch: Scratch, *, swapped: bool = False
-) -> torch.Tensor:
-    """The convolution of x (B, in, h, w) whose edges are multiples of m."""
-    batch, _, height, width = x.shape
-    out = kernels.shape[1]
-    each = [_one(x[i], kernels, m, scratch, swapped) for i in range(batch)]
-    return torch.stack(each).view(batch, out, height, width) if batch > 1 else each[0][None]
-
-
-def _one(x: torch.Tensor, kernels: torch.Tensor, m: int, scratch: Scratch, swapped: bool) -> torch.Tensor:
-    """(in, h, w) -> (out, h, w)."""
-    p, (channels, height, width) = m + 2, x.shape
-    rows, columns, out = height // m, width // m, kernels.shape[1]
+def convolved(x: torch.Tensor, kernels: torch.Tensor, m: int, scratch: Scratch) -> torch.Tensor:
+    """The convolution of one x (in, h, w) whose edges are multiples of m -> (out, h, w)."""
+    p, (channels, height, width), out = m + 2, x.shape, kernels.shape[1]
+    rows, columns = height // m, width // m
     count = rows * columns
-    order = SWAPPED if swapped else list(range(p))
     framed = F.pad(x, (1, 1, 1, 1))
     plane, row, _ = framed.stride()
     cut = framed.as_strided((p, p, channels, rows, columns), (row, 1, plane, m * row, m))
     tiles = scratch("a", p, p, channels, rows, columns).copy_(cut).view(p * p, -1)
-    inputs = torch.mm(_squared(torch.tensor(INPUT[m])[order]), tiles, out=scratch("b", p * p, channels * count)).view(
-        p * p, channels, count
-    )
-    products = torch.bmm(kernels, inputs, out=scratch("a", p * p, out, count)).view(p * p, -1)
-    outputs = torch.mm(_squared(torch.tensor(OUTPUT[m])[:, order]), products, out=scratch("b", m * m, out * count))
+    inputs = torch.mm(_squared(INPUT[m]), tiles, out=scratch("b", p * p, channels * count))
+    products = torch.bmm(kernels, inputs.view(p * p, channels, count), out=scratch("a", p * p, out, count))
+    outputs = torch.mm(_squared(OUTPUT[m]), products.view(p * p, -1), out=scratch("b", m * m, out * count))
     return outputs.view(m, m, out, rows, columns).permute(2, 3, 0, 4, 1).reshape(out, height, width)
 
 
-def _squared(matrix: torch.Tensor) -> torch.Tensor:
-    return torch.kron(matrix.float(), matrix.float())
+def gradient_of(y: torch.Tensor, kernels: torch.Tensor, m: int, scratch: Scratch) -> torch.Tensor:
+    """The gradient of x (in, h, w) from that of its convolution, y (out, h, w): `convolved` transposed."""
+    p, (out, height, width), channels = m + 2, y.shape, kernels.shape[2]
+    rows, columns = height // m, width // m
+    count = rows * columns
+    cut = y.reshape(out, rows, m, columns, m).permute(2, 4, 0, 1, 3)
+    tiles = scratch("a", m, m, out, rows, columns).copy_(cut).view(m * m, -1)
+    outputs = torch.mm(_squared(OUTPUT[m]).t(), tiles, out=scratch("b", p * p, out * count))
+    products = torch.bmm(
+        kernels.transpose(1, 2), outputs.view(p * p, out, count), out=scratch("a", p * p, channels, count)
+    )
+    inputs = torch.mm(_squared(INPUT[m]).t(), products.view(p * p, -1), out=scratch("b", p * p, channels * count))
+    return _laid_together(inputs.view(p, p, channels, rows, columns), m, scratch)
 
 
-def put(overrides: Overrides, unet: nn.Module) -> None:
-    """For each frozen convolution that is wide enough, if twice the memory that it takes is free."""
-    workshop = Workshop()
-    if psutil.virtual_memory().available < 2 * sum(BUDGETS.values()):
-        return
-    for module in unet.modules():
-        if isinstance(module, nn.Conv2d) and _suits(module):
-            overrides.put(module, _convolving(Convolution(module, workshop)))
+def _laid_together(tiles: torch.Tensor, m: int, scratch: Scratch) -> torch.Tensor:
+    """(p, p, C, rows, columns) -> (C, h, w): tiles overlap by two rows and two columns, where they are added."""
+    p, _, channels, rows, columns = tiles.shape
+    height, width = m * rows, m * columns
+    framed = scratch("c", channels, height + 2, width + 2)
+    framed[:, height:], framed[:, :, width:] = 0, 0
+    plane, row, _ = framed.stride()
+    for down, below in ((0, m), (m, p)):
+        for left, right in ((0, m), (m, p)):  # of one part of every tile no two lie on each other
+            shape = (channels, rows, below - down, columns, right - left)
+            place = framed.as_strided(shape, (plane, m * row, row, m, 1), down * row + left)
+            part = tiles[down:below, left:right].permute(2, 3, 0, 4, 1)
+            place.add_(part) if down or left else place.copy_(part)
+    return framed[:, 1:-1, 1:-1].contiguous()
 
 
-def _suits(layer: nn.Conv2d) -> bool:
-    plain = layer.kernel_size == (3, 3) and layer.stride == layer.dilation == (1, 1) and layer.padding == (1, 1)
-    wide = layer.weight.shape[0] * layer.weight.shape[1] >= LEAST
-    frozen = not layer.weight.requires_grad and layer.groups == 1 and layer.padding_mode == "zeros"
-    return plain and wide and frozen and layer.weight.dtype == torch.float32 and layer.weight.device.type == "cpu"
-
-
-def _convolving(convolution: Convolution) -> Any:
-    before = convolution.layer.forward
-
-    def forward(x: torch.Tensor) -> torch.Tensor:
-        if not convolution.suits(x):
-            return before(x)
-        y: torch.Tensor = _Convolve.apply(x, convolution)  # type: ignore[no-untyped-call]
-        return y
-
-    return forward
+def _squared(matrix: Matrix) -> torch.Tensor:
+    one = torch.tensor(matrix, dtype=torch.float32)
+    return torch.kron(one, one)
