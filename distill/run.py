@@ -128,7 +128,7 @@ class Run:
                 if step.index % epoch_steps == 0:
                     good = trained(adapters, average, step.index, epoch)
                     with average.instead():
-                        yield from watch.read(good)
+                        yield from watch.read(good, total - step.index)
                     yield from map(Noted, keeping.keep(course, watch, losses))
                     with average.instead():
                         yield from files.epoch(good, adapters, should_stop)
@@ -137,7 +137,7 @@ class Run:
                         return good
             good = trained(adapters, average, course.step, -(-course.step // epoch_steps))
             with average.instead():
-                yield from watch.read(good, at_last=True)
+                yield from watch.read(good, 0)
             return good
         except (TrainingError, MemoryError, RuntimeError) as error:
             reason = _reason(error)

@@ -17,8 +17,10 @@ from distill.training import picker
 from distill.training.adapter import Adapter, switched_off
 from distill.training.meters import Meters, Reading
 
-SAMPLES_BETWEEN = 20
-"""Of training, at least, between two readings: one is 6 forward passes, a sample costs about 3."""
+SAMPLES_BETWEEN = 40
+"""Of training, at least, between two readings: one is 6 forward passes, a sample costs about 2.2 of them. So 120
+samples have three readings and the one of the checkpoint itself: 6 to 7 % of the time (benchmarks/meters.py). Twice as
+often where the person wants it to end when nothing is gained."""
 
 ENOUGH = "Nothing more was gained at step {step} of {total}, so it ended there."
 _BEST = "best."
@@ -42,15 +44,18 @@ class Watch:
         self.best: Trained | None = None  # None: the last one is taken
         self._taste, self._early = options.output.pick, options.train.stop_early
         self._batch = options.train.batch_size * options.train.gradient_accumulation
+        self._between = SAMPLES_BETWEEN // 2 if self._early else SAMPLES_BETWEEN
         self._is_needed = options.output.meters or self._early or self._taste in picker.COSTS
         self._adapters, self._made = adapters, partial(_meters, models, latents, captioned, options)
         self._meters: Meters | None = None
 
-    def read(self, done: Trained, *, at_last: bool = False) -> Iterator[Measured]:
-        """What the LoRA that is on has learned; nothing when it was asked a moment ago, unless this is the end."""
+    def read(self, done: Trained, left: int) -> Iterator[Measured]:
+        """What the LoRA that is on has learned, `left` steps before the end; nothing a moment after it was asked, or
+        before it will be asked: it always is at the end.
+        """
         before = self.measured[-1].step if self.measured else 0
-        is_soon = (done.step - before) * self._batch < SAMPLES_BETWEEN
-        if not self._is_needed or not done.has_learned or (is_soon and not at_last):
+        is_soon = min(done.step - before, left) * self._batch < self._between
+        if not self._is_needed or not done.has_learned or (is_soon and left):
             return
         if self._meters is None:
             with switched_off(self._adapters):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from distill import watching
 from distill.events import Done, Measured, Noted, Saved
 from distill.pipeline import distill
 from distill.training import picker
@@ -28,6 +29,12 @@ def host(tmp_path):
     return TinyHost(tmp_path / "Lora")
 
 
+@pytest.fixture
+def each_epoch(monkeypatch):
+    """It is read at each of LONG's epochs."""
+    monkeypatch.setattr(watching, "SAMPLES_BETWEEN", 20)
+
+
 def run(host, **changes):
     return list(distill(host, PICTURE, TAGS, options(**{**LONG, **changes})))
 
@@ -36,6 +43,7 @@ def of(kind, events):
     return [event for event in events if isinstance(event, kind)]
 
 
+@pytest.mark.usefixtures("each_epoch")
 def test_an_earlier_epoch_becomes_the_lora_and_the_last_one_stays_beside_it(host):
     events = run(host, pick="flexible")
     readings = [measured.reading for measured in of(Measured, events)]
@@ -73,8 +81,8 @@ def test_the_first_step_waits_for_no_meter(host):
 
 @pytest.mark.slow
 def test_they_are_not_read_more_often_than_is_cheap(host):
-    measured = of(Measured, run(host, repeats=8, epochs=6))
-    assert [(one.step, one.epoch) for one in measured] == [(24, 3), (48, 6)]
+    measured = of(Measured, run(host, epochs=7))
+    assert [(one.step, one.epoch) for one in measured] == [(40, 2), (80, 4), (140, 7)]
 
 
 @pytest.mark.slow
@@ -87,6 +95,7 @@ def test_it_ends_when_nothing_is_gained(host):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("each_epoch")
 def test_going_on_after_a_kill_it_picks_the_same(host, tmp_path):
     whole = run(TinyHost(tmp_path / "whole" / "Lora"), pick="flexible")
     killed(host, distill(host, PICTURE, TAGS, options(**LONG, pick="flexible")), after=65)

@@ -38,7 +38,7 @@ class OutputOptions(Checked, title="Output"):
     preferred_weight: float = option(0.6, "Preferred weight", "Written on the LoRA's card.", ge=-2, le=2)
     keep_epochs: bool = option(True, "Keep every epoch", "Also save name-000001 ... beside the last one.")
     meters: bool = option(
-        True, "Meters", "Measure at each epoch what was learned and what suffers, with the checkpoint itself."
+        True, "Meters", "Measure as it trains what was learned and what suffers, with the checkpoint itself."
     )
     pick: str = option(
         "last",
