@@ -75,7 +75,13 @@ def _of(of: Sequence[Row], subject: int) -> list[Row]:
 def page(path: Path, before: str) -> str:
     """The page with its tables made anew from the rows at `path`; without markers, all tables one after another."""
     of = rows(path)
-    tables = {"recipes": recipes(of), "ahead": compared(of), "weights": weights(of), "steps": steps(of)}
+    tables = {
+        "recipes": recipes(of),
+        "ahead": compared(of),
+        "time": equal_time(of),
+        "weights": weights(of),
+        "steps": steps(of),
+    }
     if "<!-- begin" not in before:
         before = "\n\n".join(f"<!-- begin {name} -->\n<!-- end {name} -->" for name in tables) + "\n"
     for name, table in tables.items():
@@ -104,6 +110,26 @@ def compared(of: Sequence[Row]) -> str:
         ]
         lines.append("| " + " | ".join([recipe, str(len(other)), *cells]) + " |")
     return "\n".join(lines)
+
+
+def equal_time(of: Sequence[Row]) -> str:
+    """Every recipe after the samples for which its time is nearest to that of ours; ours at its end."""
+    ours = [row for row in of if row["recipe"] == OURS and _is_main(row)]
+    ends = _grouped(of, lambda row: (row["recipe"], row["step"]) if row["weight"] == MAIN and row["step"] else None)
+    lines = _head("recipe", "samples", "n", "s", "likeness", "obedience", "combined", "ahead: likeness", "obedience")
+    for recipe in sorted({recipe for recipe, _ in ends} - {OURS}) if ours else ():
+        at = {step: rows for (name, step), rows in ends.items() if name == recipe}
+        step = min(at, key=lambda step: abs(_median_s(at[step]) - _median_s(ours)))
+        told = [ahead(ours, at[step], lambda rows, axis=axis: share(rows, axis)) for axis in ("likeness", "obedience")]  # type: ignore[misc]
+        lines.append("| " + " | ".join([recipe, *_timed(step, at[step]), *told]) + " |")
+    if ours:
+        lines.append("| " + " | ".join([OURS, *_timed(STEPS, ours), "", ""]) + " |")
+    return "\n".join(lines)
+
+
+def _timed(step: int, of: Sequence[Row]) -> list[str]:
+    values = (lambda rows: share(rows, "likeness"), lambda rows: share(rows, "obedience"), combined)
+    return [str(step), str(len(of)), f"{_median_s(of):.0f}", *(_told(of, value) for value in values)]
 
 
 def weights(of: Sequence[Row]) -> str:

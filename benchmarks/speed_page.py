@@ -91,14 +91,15 @@ def _rows_of(measures: Iterable[dict[str, Value]]) -> list[tuple[str, int]]:
 
 STEP, CPU = "s a step", "CPU-s a step"
 LOAD, FIRST, CLICK = "process start to model loaded, s", "process start to first step, s", "to first step, s"
+BEGIN = "to where the first step begins, worked out, s"
 FIRST_CPU, CLICK_CPU = "process start to first step, CPU-s", "to first step, CPU-s"
 FILE, CLICK_FILE, WHOLE = "process start to file, s", "to file, s", f"to file with {SAMPLES} steps, worked out, s"
 FLOP, OPERATIONS, SHARE = "TFLOP a step", "operations a step", "of the matrix rate, %"
 HOST, GPU = "peak memory, GB", "peak GPU memory, GB"
 LAYERS, NUMBERS = "layers trained", "numbers trained, M"
 _DIGITS = {
-    CLICK: 2, CLICK_CPU: 2, STEP: 3, CPU: 3, CLICK_FILE: 1, WHOLE: 1, LOAD: 1, FIRST: 1, FIRST_CPU: 1, FILE: 1,
-    HOST: 2, GPU: 2, FLOP: 3, SHARE: 0, OPERATIONS: 0, LAYERS: 0, NUMBERS: 2,
+    BEGIN: 2, CLICK: 2, CLICK_CPU: 2, STEP: 3, CPU: 3, CLICK_FILE: 1, WHOLE: 1, LOAD: 1, FIRST: 1, FIRST_CPU: 1,
+    FILE: 1, HOST: 2, GPU: 2, FLOP: 3, SHARE: 0, OPERATIONS: 0, LAYERS: 0, NUMBERS: 2,
 }  # fmt: skip
 """All measures in the order of the table, with decimals."""
 
@@ -119,16 +120,22 @@ def _measures(of: Sequence[Row], run: Row, floors: Sequence[Row]) -> dict[str, V
             found[STEP][key, row["index"]], found[CPU][key, row["index"]] = row["wall_s"], row["cpu_s"]
         elif row["kind"] == "end":
             _at_end(found, key, row)
-    for key, click_s in found[CLICK].items():
-        steps = [value for (round_, _), value in found[STEP].items() if round_ == key]
-        last = [row["last_s"] for row in of if row["kind"] == "end" and row["round"] == key]
-        if steps and last:
-            found[WHOLE][key] = click_s + (SAMPLES - 1) * median(steps) + last[0]
+    _work_out(found, {row["round"]: row["last_s"] for row in of if row["kind"] == "end"})
     if found[STEP] and found[FLOP] and floors:
         rate = median(row["flop_per_s"] for row in floors)
         flop = median(found[FLOP].values()) * 1e12
         found[SHARE] = {key: 100 * flop / rate / value for key, value in found[STEP].items()}
     return {name: value for name, value in found.items() if value}
+
+
+def _work_out(found: dict[str, Value], last_s: Value) -> None:
+    """What follows from the step's time; `last_s` is what came after the last one."""
+    for key, click_s in found[CLICK].items():
+        steps = [value for (round_, _), value in found[STEP].items() if round_ == key]
+        if steps:
+            found[BEGIN][key] = click_s - median(steps)
+        if steps and key in last_s:
+            found[WHOLE][key] = click_s + (SAMPLES - 1) * median(steps) + last_s[key]
 
 
 def _at_end(found: dict[str, Value], key: Any, row: Row) -> None:

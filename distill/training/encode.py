@@ -6,7 +6,6 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import cycle, islice
 
 import numpy as np
@@ -14,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from distill.conditioning import hidden_states, tokenize
+from distill.conditioning import tokenize
 from distill.host import Models
 from distill.options import CaptionOptions, TrainOptions
+from distill.training.embeddings import Embeddings
 from distill.training.encoded import DECODING, MEMORY, stamp_of
 from distill.training.state import Orders
 
@@ -64,7 +64,7 @@ class DataSet:
 
     items: tuple[Item, ...]
     input_ids: torch.Tensor  # (V, n, 77): one row an order of the tags
-    encoder_hidden_states: torch.Tensor | None  # (V, 75 n + 2, C); None while the text encoder itself is trained
+    encoder_hidden_states: Embeddings | None  # None while the text encoder itself is trained
     blank: int = 0  # the row of the empty caption
     caption_dropout: float = 0.0
     class_items: tuple[Item, ...] = ()  # class pictures, each `repeats` times in an epoch
@@ -189,7 +189,7 @@ def encode(
     states = None
     if not train_text_encoder:
         wanted = sum(len(source.captions) for source in sources)
-        states = _states(models, input_ids, options.clip_skip, wanted)
+        states = Embeddings(models, input_ids, options.clip_skip, wanted)
     items, first = [], 0
     for i, source in enumerate((*sources, *class_sources)):
         rows = range(first, first + len(source.captions))
@@ -197,21 +197,6 @@ def encode(
         first += len(source.captions)
     own, of_class = tuple(items[: len(sources)]), tuple(items[len(sources) :])
     return DataSet(own, input_ids, states, blank, options.caption_dropout, of_class, class_rows)
-
-
-def _states(models: Models, input_ids: torch.Tensor, clip_skip: int, wanted: int) -> torch.Tensor:
-    """(V, n, 77) -> (V, 75 n + 2, C); the first `wanted` are remembered, others only where there is room."""
-    stamp = stamp_of(models, models.text_encoder)
-    states: list[torch.Tensor] = []
-    for i, ids in enumerate(input_ids):
-        key = stamp and (stamp, clip_skip, tuple(ids.flatten().tolist()))
-        make = partial(_state, models, ids, clip_skip)
-        states += MEMORY.recall(key, make, models.device, if_room=i >= wanted)
-    return torch.cat(states)
-
-
-def _state(models: Models, ids: torch.Tensor, clip_skip: int) -> tuple[torch.Tensor]:
-    return (hidden_states(models.text_encoder, ids[None], clip_skip).float(),)
 
 
 def _with_class_rows(captions: list[str], without_trigger: Callable[[str], str]) -> tuple[list[str], torch.Tensor]:

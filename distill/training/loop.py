@@ -117,7 +117,7 @@ def _predict(
     """The UNet's answer (B, 4, h, w) in float32, given the captions in `rows` (B,)."""
     with torch.autocast(models.device.type, models.dtype, enabled=models.dtype != torch.float32):
         if data.encoder_hidden_states is not None:
-            states = data.encoder_hidden_states[rows]  # (B, 77, C)
+            states = data.encoder_hidden_states.of(rows)  # (B, 75 n + 2, C)
         else:
             states = hidden_states(models.text_encoder, data.input_ids[rows], clip_skip)
         answer: torch.Tensor = models.unet(noisy_latents, timesteps, states).sample

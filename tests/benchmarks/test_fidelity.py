@@ -46,6 +46,20 @@ def test_how_far_ahead_is_counted_on_the_same_subjects():
     assert low < 0.45 < high
 
 
+def test_at_equal_time_each_recipe_is_shown_where_it_took_as_long_as_ours():
+    import fidelity_page as page
+
+    def theirs(samples, seconds, likeness):
+        rows = [row("theirs", n, likeness, 10, step=samples) for n in range(3)]
+        return [{**one, "total": samples, "seconds": seconds} for one in rows]
+
+    ours = [row("ours", n, 8, 9) for n in range(3)]
+    table = page.equal_time([*ours, *theirs(120, 45.0, 7), *theirs(80, 31.0, 5), *theirs(40, 15.0, 1)])
+    assert "| theirs | 80 | 3 | 31 | 50.0 (50-50) | 100.0 (100-100) |" in table
+    assert "+30.0 (+30 to +30) | -10.0 (-10 to -10) |" in table
+    assert "| ours | 120 | 3 | 30 |" in table
+
+
 def test_tables_are_made_anew_and_prose_stays(tmp_path):
     import json
 

@@ -17,6 +17,7 @@ from transformers import CLIPTextModel
 
 from distill.host import Models
 from distill.options import Options
+from distill.training import embeddings
 from distill.training import encode as encoding
 from distill.training.encode import DataSet, Source, encode
 from distill.training.encoded import Memory
@@ -32,7 +33,9 @@ def lent() -> Models:
 
 @pytest.fixture
 def models(lent: Models, monkeypatch: pytest.MonkeyPatch) -> Models:
-    monkeypatch.setattr(encoding, "MEMORY", Memory())
+    memory = Memory()
+    for place in (encoding, embeddings):
+        monkeypatch.setattr(place, "MEMORY", memory)
     return lent
 
 
@@ -56,12 +59,14 @@ def picture(angle: int = 0) -> Image.Image:
 
 def encoded(models: Models, *, angle: int = 0, flip: bool = True, **caption: int) -> DataSet:
     options = Options.from_flat(caption).caption
-    return encode(models, [Source(picture(angle), WORDS)], options, flip=flip, train_text_encoder=False)
+    data = encode(models, [Source(picture(angle), WORDS)], options, flip=flip, train_text_encoder=False)
+    tensors(data)  # captions are encoded when they are asked for
+    return data
 
 
 def tensors(data: DataSet) -> tuple[torch.Tensor, ...]:
     assert data.encoder_hidden_states is not None
-    return data.items[0].mean, data.items[0].std, data.encoder_hidden_states
+    return data.items[0].mean, data.items[0].std, data.encoder_hidden_states.of(torch.arange(len(data.input_ids)))
 
 
 def same(one: DataSet, other: DataSet) -> bool:
@@ -79,6 +84,15 @@ def test_the_second_time_nothing_is_encoded(models, passes, caption):
     assert same(first, second)
     second.items[0].mean.zero_()  # the caller's own
     assert same(first, encoded(models, **caption))
+
+
+def test_captions_wait_until_they_are_asked_for(models, passes):
+    source = Source(picture(), WORDS)
+    data = encode(models, [source], Options().caption, flip=True, train_text_encoder=False)
+    assert passes == {"Encoder": 1}
+    for _ in range(2):
+        data.encoder_hidden_states.of(torch.tensor([1, 0, 1]))
+    assert passes == {"Encoder": 1, "CLIPTextModel": 2}
 
 
 def test_what_changes_the_result_is_encoded_again(models, passes):

@@ -152,4 +152,4 @@ def test_long_captions_are_read_in_chunks(models):
     for length, tokens in ((75, 77), (150, 152), (225, 227)):
         options = CaptionOptions(max_token_length=length)
         data = encode(models, [Source(picture(), [long])], options, flip=False, train_text_encoder=False)
-        assert data.encoder_hidden_states.shape[1] == tokens
+        assert data.encoder_hidden_states.of(torch.tensor([0])).shape[1] == tokens
