@@ -18,6 +18,7 @@ from distill.options import Options
 from distill.resuming import Keeping, fingerprint
 from distill.saving import Files, Trained, trained
 from distill.training.adapter import Adapter, attached
+from distill.training.budget import plan
 from distill.training.encode import DataSet
 from distill.training.lean import lean
 from distill.training.loop import Step, train
@@ -150,7 +151,10 @@ class Run:
     def _steps(
         self, data: DataSet, adapters: list[Adapter], generator: torch.Generator, course: Course
     ) -> Iterator[Step | Noted]:
-        """All steps; one for which the memory is too small is made again in another way."""
+        """All steps, as the memory allows; one for which it is too small is made again in another way."""
+        planned = plan(self.models, data, adapters, self.options, course)
+        if planned:
+            yield Noted(planned)
         while True:
             try:
                 yield from train(self.models, data, adapters, self.options, generator=generator, course=course)

@@ -58,7 +58,7 @@ def train(
     alphas_cumprod = models.alphas_cumprod.to(models.device)
     draws = data.draws(recipe, generator, course.orders, course.drawn)
     dropout = Dropout(options.network)
-    mode = _training_mode(models, recipe.gradient_checkpointing or course.checkpoints)
+    mode = training_mode(models, recipe.gradient_checkpointing or course.checkpoints)
     with mode, dropout.on(adapters), lean(models, adapters, options):
         for index in range(course.step + 1, total + 1):
             loss_sum = 0.0
@@ -77,7 +77,7 @@ def train(
                 weights = loss_weights(timesteps, alphas_cumprod, options.noise, models.prediction_type)
                 for piece in _pieces(len(latents), course.in_pieces):
                     given, rows = (noisy_latents[piece], timesteps[piece]), drawn.rows[piece]
-                    predict = partial(_predict, models, data, options.caption.clip_skip, *given)
+                    predict = partial(prediction, models, data, options.caption.clip_skip, *given)
                     errors = F.mse_loss(predict(rows), target[piece], reduction="none")  # (B, 4, h, w)
                     errors = errors if drawn.mask is None else errors * drawn.mask[piece]
                     loss = (errors.mean((1, 2, 3)) * weights[piece] * drawn.weight).mean()
@@ -106,7 +106,7 @@ def _pieces(count: int, one_by_one: bool) -> list[slice]:
     return [slice(i, i + 1) for i in range(count)] if one_by_one else [slice(0, count)]
 
 
-def _predict(
+def prediction(
     models: Models,
     data: DataSet,
     clip_skip: int,
@@ -139,7 +139,7 @@ def _clip(adapters: Sequence[Adapter], max_grad_norm: float, index: int, *, stri
 
 
 @contextmanager
-def _training_mode(models: Models, gradient_checkpointing: bool) -> Iterator[None]:
+def training_mode(models: Models, gradient_checkpointing: bool) -> Iterator[None]:
     """Older diffusers checkpoint only in train mode; SD1.5 has no dropout, so it changes no result."""
     if not gradient_checkpointing:
         yield

@@ -130,7 +130,7 @@ class Room:
     """What all layers of one UNet share: memory for Winograd's kernels, and to work in."""
 
     def __init__(self) -> None:
-        self._left = BUDGET if psutil.virtual_memory().available > 2 * BUDGET else 0.0
+        self._left = BUDGET if psutil.virtual_memory().available > 4 * BUDGET else 0.0
         self.scratch = Scratch()
 
     def takes(self, size: float) -> bool:
