@@ -66,12 +66,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", nargs="+", required=True, help="as benchmarks/fidelity.py; the first is the peer")
     parser.add_argument("--subjects", type=int, default=6)
+    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--samples", type=int, default=120)
     parser.add_argument("--tuning", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("samples.jsonl"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    for number in range(arguments.subjects):
+    for number in range(arguments.first, arguments.first + arguments.subjects):
         subject = bank.subject(number, bank.TUNING if arguments.tuning else bank.REPORTING)
         for recipe in arguments.recipes:
             course = scores(recipe, subject, arguments.samples)
@@ -114,7 +115,7 @@ def table(path: Path, recipes: list[str]) -> str:
             ends.append(course[-1][1])
             counts.append(_until(course, goal[-1][1]) / goal[-1][0])
         counts.sort()
-        total = of[recipes[0]][0][-1][0]
+        total = next(iter(of[recipes[0]].values()))[-1][0]
         lines.append(
             f"| {recipe} | {len(ends)} | {statistics.mean(ends):.3f} | {statistics.median(counts) * total:.0f} "
             f"| {statistics.median(counts):.2f} ({counts[0]:.2f} to {counts[-1]:.2f}) |"

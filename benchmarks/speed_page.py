@@ -92,14 +92,15 @@ def _rows_of(measures: Iterable[dict[str, Value]]) -> list[tuple[str, int]]:
 STEP, CPU = "s a step", "CPU-s a step"
 LOAD, FIRST, CLICK = "process start to model loaded, s", "process start to first step, s", "to first step, s"
 BEGIN = "to where the first step begins, worked out, s"
+AGAIN = "the same picture again: to first step, s"
 FIRST_CPU, CLICK_CPU = "process start to first step, CPU-s", "to first step, CPU-s"
 FILE, CLICK_FILE, WHOLE = "process start to file, s", "to file, s", f"to file with {SAMPLES} steps, worked out, s"
 FLOP, OPERATIONS, SHARE = "TFLOP a step", "operations a step", "of the matrix rate, %"
 HOST, GPU = "peak memory, GB", "peak GPU memory, GB"
 LAYERS, NUMBERS = "layers trained", "numbers trained, M"
 _DIGITS = {
-    BEGIN: 2, CLICK: 2, CLICK_CPU: 2, STEP: 3, CPU: 3, CLICK_FILE: 1, WHOLE: 1, LOAD: 1, FIRST: 1, FIRST_CPU: 1,
-    FILE: 1, HOST: 2, GPU: 2, FLOP: 3, SHARE: 0, OPERATIONS: 0, LAYERS: 0, NUMBERS: 2,
+    BEGIN: 2, CLICK: 2, CLICK_CPU: 2, AGAIN: 2, STEP: 3, CPU: 3, CLICK_FILE: 1, WHOLE: 1, LOAD: 1, FIRST: 1,
+    FIRST_CPU: 1, FILE: 1, HOST: 2, GPU: 2, FLOP: 3, SHARE: 0, OPERATIONS: 0, LAYERS: 0, NUMBERS: 2,
 }  # fmt: skip
 """All measures in the order of the table, with decimals."""
 
@@ -118,6 +119,8 @@ def _measures(of: Sequence[Row], run: Row, floors: Sequence[Row]) -> dict[str, V
             found[FLOP][key], found[OPERATIONS][key] = row["flop"] / 1e12, row["operations"]
         elif row["kind"] == "step":
             found[STEP][key, row["index"]], found[CPU][key, row["index"]] = row["wall_s"], row["cpu_s"]
+        elif row["kind"] == "again":
+            found[AGAIN][key] = row["first_step_s"]
         elif row["kind"] == "end":
             _at_end(found, key, row)
     _work_out(found, {row["round"]: row["last_s"] for row in of if row["kind"] == "end"})
