@@ -24,7 +24,7 @@ CORNER = 16
 """Edge of the latents that are tried; what is kept grows with their number."""
 PEAK = 1.5
 """The most that a step takes at once, over what it keeps: 1.8 over 1.2 GB with SD1.5 at 512 px in float32."""
-PLENTY = 8e9
+PLENTY = 4e9
 """Bytes for one picture of 512 px that are enough, whatever is trained."""
 
 
