@@ -11,6 +11,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def equal_time(of: Sequence[Row]) -> str:
     for recipe in sorted({recipe for recipe, _ in ends} - {OURS}) if ours else ():
         at = {step: rows for (name, step), rows in ends.items() if name == recipe}
         step = min(at, key=lambda step: abs(_median_s(at[step]) - _median_s(ours)))
-        told = [ahead(ours, at[step], lambda rows, axis=axis: share(rows, axis)) for axis in ("likeness", "obedience")]  # type: ignore[misc]
+        told = [ahead(ours, at[step], partial(share, axis=axis)) for axis in ("likeness", "obedience")]
         lines.append("| " + " | ".join([recipe, *_timed(step, at[step]), *told]) + " |")
     if ours:
         lines.append("| " + " | ".join([OURS, *_timed(STEPS, ours), "", ""]) + " |")
@@ -128,7 +129,7 @@ def equal_time(of: Sequence[Row]) -> str:
 
 
 def _timed(step: int, of: Sequence[Row]) -> list[str]:
-    values = (lambda rows: share(rows, "likeness"), lambda rows: share(rows, "obedience"), combined)
+    values = (partial(share, axis="likeness"), partial(share, axis="obedience"), combined)
     return [str(step), str(len(of)), f"{_median_s(of):.0f}", *(_told(of, value) for value in values)]
 
 

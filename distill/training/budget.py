@@ -14,10 +14,10 @@ import torch
 from distill.host import Models
 from distill.options import Options
 from distill.training.adapter import Adapter
-from distill.training.dropout import Dropout
 from distill.training.encode import DataSet
 from distill.training.lean import lean
 from distill.training.loop import prediction, training_mode
+from distill.training.memory import can_go_in_pieces
 from distill.training.state import Course
 
 CORNER = 16
@@ -39,7 +39,7 @@ def plan(models: Models, data: DataSet, adapters: Sequence[Adapter], options: Op
     if one * batch <= free:
         return ""
     said = f"A step takes about {one * batch / 1e9:.1f} GB and {free / 1e9:.1f} GB are free"
-    course.in_pieces = batch > 1 and not Dropout(options.network).is_on
+    course.in_pieces = can_go_in_pieces(options)
     if course.in_pieces and one <= free:
         return f"{said}: the pictures of a batch go one at a time. The LoRA is the same."
     course.checkpoints = not checkpoints

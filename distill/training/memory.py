@@ -20,16 +20,24 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
+def can_go_in_pieces(options: Options) -> bool:
+    """Whether a batch has several pictures, and they may be computed one after the other.
+
+    Not where parts of the LoRA drop out: those are drawn for a whole batch.
+    """
+    return options.train.batch_size > 1 and not Dropout(options.network).is_on
+
+
 def step_down(course: Course, options: Options) -> str:
     """Let the course go on in less memory from the step that failed, and say how; "" when there is no such way.
 
-    First the pictures of a batch one after the other, which costs hardly any time (not where parts of the LoRA drop
-    out: those are drawn for a whole batch); then gradient checkpointing, about a third more.
+    First the pictures of a batch one after the other, which costs hardly any time; then gradient checkpointing, about a
+    third more.
     """
     if not course.rewind():
         return ""
     step = course.step + 1
-    if options.train.batch_size > 1 and not course.in_pieces and not Dropout(options.network).is_on:
+    if can_go_in_pieces(options) and not course.in_pieces:
         course.in_pieces = True
         return f"Out of memory at step {step}: it goes on with one picture of the batch at a time. Nothing is lost."
     if not (options.train.gradient_checkpointing or course.checkpoints):

@@ -1,5 +1,7 @@
 """What a step takes is known before the first one, and where it would not fit it goes in another way from the start."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from PIL import Image
@@ -16,8 +18,8 @@ from tests.models.host import TinyHost
 from tests.training.test_memory import QUICK, QUIET, TAGS, checkpoints, is_the_same
 
 
-def kept(edge, *, checkpoints=False, **changes):
-    models, options = tiny.models(), Options.from_flat({"network_dim": 4, **changes})
+def kept(edge, *, checkpoints=False, made=tiny.models):
+    models, options = made(), Options.from_flat({"network_dim": 4})
     source = Source(Image.linear_gradient("L").resize((64, 64)).convert("RGB"), ["fip zor woman"])
     data = encode(models, [source], options.caption, flip=False, train_text_encoder=False)
     with attached(models.unet, "unet", options.network, torch.Generator()) as adapter:
@@ -27,6 +29,12 @@ def kept(edge, *, checkpoints=False, **changes):
 def test_a_corner_tells_of_the_whole():
     assert kept(16) * 9 == pytest.approx(kept(48), rel=0.15)
     assert kept(32, checkpoints=True) < 0.6 * kept(32)
+
+
+def test_the_lean_step_keeps_less(monkeypatch):
+    lean = kept(16, made=tiny.small_models)
+    monkeypatch.setattr(budget, "lean", lambda *_: nullcontext())
+    assert lean < 0.6 * kept(16, made=tiny.small_models)
 
 
 def run(tmp_path, monkeypatch, free, **changes):

@@ -86,30 +86,6 @@ def test_the_lora_is_the_same_with_every_way_of_a_convolution(models, monkeypatc
     assert distance(weights, expected) < 1e-3
 
 
-def test_what_is_kept_for_the_way_back_is_less(models, monkeypatch):
-    assert kept(models) < 0.6 * kept(models, lean=lambda *_: nullcontext())
-
-
-def kept(models, lean=lean):
-    """Bytes that one pass keeps for its way back, the models' own not counted."""
-    options, sizes = Options.from_flat({"network_dim": 4}), {}
-    own = {tensor.untyped_storage().data_ptr() for tensor in models.unet.parameters()}
-
-    def keep(tensor):
-        sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    inputs = torch.randn(1, 4, 16, 16), torch.tensor([5]), torch.randn(1, 77, tiny.WIDTH)
-    with (
-        attached(models.unet, "unet", options.network, torch.Generator()) as adapter,
-        lean(models, [adapter], options),
-        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-    ):
-        answer = models.unet(*inputs).sample
-    assert answer.requires_grad
-    return sum(size for place, size in sizes.items() if place not in own)
-
-
 def test_same_seed_same_bits(models):
     first, again = run(models), run(models)
     assert first[0] == again[0]

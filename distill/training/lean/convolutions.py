@@ -1,7 +1,7 @@
 """Frozen convolutions on a CPU in float32, each by what is quickest there; none keeps its input for the backward pass.
 
-As timed beside oneDNN on AVX2 cores with SD1.5's layers: Winograd 1.2-1.5 times as quick at 64 latents, 1.6 at 32;
-unfolding 2 times at 8, where oneDNN also copies all weights in each backward pass, and up to 1.5 at 16.
+As timed beside oneDNN on AVX2 cores with SD1.5's layers: Winograd 1.4-1.9 times as quick at 64 latents, 1.2-2.1 at 32;
+unfolding 2.1-2.5 times at 8, where oneDNN also copies all weights in each backward pass, and 1.0-1.7 at 16.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LEAST = 320 * 320
 UNFOLDED = 16 * 16
 """Output pixels, at most, for which unfolding is not slower."""
 BUDGET = 1.0e9
-"""Bytes for all of Winograd's kernels; SD1.5 at 512 px takes 0.98e9."""
+"""Bytes for all of Winograd's kernels; SD1.5 at 512 px takes 0.71e9."""
 
 
 class Way(Protocol):
@@ -155,8 +155,8 @@ class _Convolve(torch.autograd.Function):
 def tile(height: int, width: int) -> int:
     """The edge m of Winograd's tiles, 0 for none.
 
-    F(4, 3) takes 2.25 times the memory of F(2, 3), which is not always quicker than oneDNN at 64 latents and 1.6 times
-    at 32. Smaller ones have most of the weights and gain least from each byte.
+    F(4, 3) takes 2.25 times the memory of F(2, 3), which is not always quicker than oneDNN at 64 latents. Smaller ones
+    have most of the weights and gain least from each byte.
     """
     for m, least in ((4, 48), (2, 24)):
         if min(height, width) >= least and height % m == width % m == 0:

@@ -91,48 +91,26 @@ def backward_of(
     wanted: bool,
 ) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
     """Gradients of the tokens (T, in), added to `into` and only if `wanted`, and of the factors in their own shapes."""
-    down, up = down.to(layer.dtype).flatten(1), up.to(layer.dtype).flatten(1)
+    down, up, weight = down.to(layer.dtype).flatten(1), up.to(layer.dtype).flatten(1), layer.weight.flatten(1)
     gradient = gradient.reshape(-1, gradient.shape[-1])  # (T, out)
-    backward = _backward_merged if layer.merges(len(tokens)) else _backward_apart
-    into, of_down, of_up = backward(layer, tokens, down, up, gradient, into, wanted)
-    return into, of_down.view_as(layer.down).to(layer.down.dtype), of_up.view_as(layer.up).to(layer.up.dtype)
-
-
-def _backward_merged(
-    layer: LoraLayer,
-    tokens: torch.Tensor,
-    down: torch.Tensor,
-    up: torch.Tensor,
-    gradient: torch.Tensor,
-    into: torch.Tensor | None,
-    wanted: bool,
-) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
-    if wanted:
-        merged = torch.addmm(layer.weight.flatten(1), up, down, alpha=layer.scale)
-        into = gradient @ merged if into is None else into.addmm_(gradient, merged)
-    of_weight = gradient.t() @ tokens  # (out, in)
     # beta=0: the first one is not read, and the scale costs no operation of its own.
-    of_down = torch.addmm(down, up.t(), of_weight, beta=0, alpha=layer.scale)
-    of_up = torch.addmm(up, of_weight, down.t(), beta=0, alpha=layer.scale)
-    return into, of_down, of_up
-
-
-def _backward_apart(
-    layer: LoraLayer,
-    tokens: torch.Tensor,
-    down: torch.Tensor,
-    up: torch.Tensor,
-    gradient: torch.Tensor,
-    into: torch.Tensor | None,
-    wanted: bool,
-) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
-    inner = tokens @ down.t()  # (T, rank), cheaper to compute again than to keep
-    of_inner = torch.addmm(inner, gradient, up, beta=0, alpha=layer.scale)  # (T, rank)
+    if layer.merges(len(tokens)):
+        of_inner = None
+        of_weight = gradient.t() @ tokens  # (out, in)
+        of_down = torch.addmm(down, up.t(), of_weight, beta=0, alpha=layer.scale)
+        of_up = torch.addmm(up, of_weight, down.t(), beta=0, alpha=layer.scale)
+    else:
+        inner = tokens @ down.t()  # (T, rank), cheaper to compute again than to keep
+        of_inner = torch.addmm(inner, gradient, up, beta=0, alpha=layer.scale)  # (T, rank)
+        of_down = of_inner.t() @ tokens
+        of_up = torch.addmm(up, gradient.t(), inner, beta=0, alpha=layer.scale)
     if wanted:
-        weight = layer.weight.flatten(1)
+        if of_inner is None:
+            weight = torch.addmm(weight, up, down, alpha=layer.scale)
         into = gradient @ weight if into is None else into.addmm_(gradient, weight)
-        into.addmm_(of_inner, down)
-    return into, of_inner.t() @ tokens, torch.addmm(up, gradient.t(), inner, beta=0, alpha=layer.scale)
+        if of_inner is not None:
+            into.addmm_(of_inner, down)
+    return into, of_down.view_as(layer.down).to(layer.down.dtype), of_up.view_as(layer.up).to(layer.up.dtype)
 
 
 def together(layers: tuple[LoraLayer, ...], x: torch.Tensor) -> tuple[torch.Tensor, ...]:
