@@ -86,6 +86,13 @@ def open_tab(page, address):
     page.wait_for_selector("#distill_root[data-state]")
 
 
+def box_of(page, locator):
+    """Where it is and how large. Playwright has none for what is drawn anew just then; the test's own limit ends it."""
+    while (box := locator.bounding_box()) is None:
+        page.wait_for_timeout(50)
+    return box
+
+
 def _free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

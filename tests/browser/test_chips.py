@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser.conftest import open_tab
+from tests.browser.conftest import box_of, open_tab
 from tests.browser.test_serve import CAPTIONS, text_is, upload, value_is
 
 pytestmark = pytest.mark.slow  # a server and a browser of their own; test_serve has some of it every time
@@ -34,8 +34,7 @@ def shown(page):
 
 
 def middle(page, tag, editor=EDITOR, share=0.25):
-    while (box := chip(page, tag, editor).bounding_box()) is None:  # between two drawings; the test's own limit ends it
-        page.wait_for_timeout(50)
+    box = box_of(page, chip(page, tag, editor))
     return box["x"] + share * box["width"], box["y"] + box["height"] / 2
 
 
@@ -194,7 +193,7 @@ def test_the_first_chip_stays_and_says_why(page):
     first.wait_for()
     drag(page, "blue hat", "red hair")
     is_now(page, "blue hat, red hair")
-    box = first.bounding_box()
+    box = box_of(page, first)
     page.mouse.move(box["x"] + 9, box["y"] + 9)
     page.mouse.down()
     page.mouse.move(*middle(page, "red hair"), steps=4)
@@ -258,5 +257,5 @@ def test_on_a_phone_in_the_dark(page, server):
     upload(page)
     write(page, "red hair, a very long tag that takes more than a whole line of the phone, blue hat")
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
-    size = chip(page, "blue hat").locator("button").bounding_box()
+    size = box_of(page, chip(page, "blue hat").locator("button"))
     assert min(size["width"], size["height"]) >= 24

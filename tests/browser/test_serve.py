@@ -5,7 +5,7 @@ import re
 import pytest
 
 from distill.pocket import PORTRAIT
-from tests.browser.conftest import open_tab
+from tests.browser.conftest import box_of, open_tab
 
 CAPTIONS = "#distill_captions textarea"
 PROMPT = "#txt2img_prompt textarea"
@@ -215,8 +215,8 @@ def test_it_fits_a_phone(page):
     page.locator(CAPTIONS).fill("woman, red hair, green eyes, a very long tag that takes a whole line of the phone")
     page.wait_for_selector("#distill_chips .distill-chip >> nth=3")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    tab = page.locator("#distill_root").bounding_box()
+    tab = box_of(page, page.locator("#distill_root"))
     for part in ("picture", "captions", "chips", "goal", "go"):
-        box = page.locator(f"#distill_{part}").first.bounding_box()
+        box = box_of(page, page.locator(f"#distill_{part}").first)
         assert box["x"] >= tab["x"] - 1
         assert box["x"] + box["width"] <= tab["x"] + tab["width"] + 1
