@@ -16,8 +16,9 @@ from distill.options import Options
 from distill.training.adapter import Adapter
 from distill.training.encode import DataSet
 from distill.training.lean import lean
-from distill.training.loop import prediction, training_mode
+from distill.training.loop import training_mode
 from distill.training.memory import can_go_in_pieces
+from distill.training.passes import prediction
 from distill.training.state import Course
 
 CORNER = 16

@@ -10,9 +10,7 @@ from functools import partial
 from itertools import chain
 
 import torch
-import torch.nn.functional as F
 
-from distill.conditioning import hidden_states
 from distill.errors import TrainingError
 from distill.host import Models
 from distill.options import Options
@@ -22,6 +20,7 @@ from distill.training.dropout import Dropout
 from distill.training.encode import DataSet
 from distill.training.lean import lean
 from distill.training.noise import diffuse, draw_noise, draw_timesteps, loss_weights, perturbed, target_of
+from distill.training.passes import Batch, loss_of, prediction
 from distill.training.prior import teacher_losses
 from distill.training.state import Course
 
@@ -59,6 +58,7 @@ def train(
     draws = data.draws(recipe, generator, course.orders, course.drawn)
     dropout = Dropout(options.network)
     mode = training_mode(models, recipe.gradient_checkpointing or course.checkpoints)
+    add_gradients = partial(_add_gradients, models, data, adapters, options, scaler)
     with mode, dropout.on(adapters), lean(models, adapters, options):
         for index in range(course.step + 1, total + 1):
             loss_sum = 0.0
@@ -75,16 +75,9 @@ def train(
                 target = target_of(latents, noise, timesteps, alphas_cumprod, models.prediction_type)
                 # 3. predict, weigh
                 weights = loss_weights(timesteps, alphas_cumprod, options.noise, models.prediction_type)
-                for piece in _pieces(len(latents), course.in_pieces):
-                    given, rows = (noisy_latents[piece], timesteps[piece]), drawn.rows[piece]
-                    predict = partial(prediction, models, data, options.caption.clip_skip, *given)
-                    errors = F.mse_loss(predict(rows), target[piece], reduction="none")  # (B, 4, h, w)
-                    errors = errors if drawn.mask is None else errors * drawn.mask[piece]
-                    loss = (errors.mean((1, 2, 3)) * weights[piece] * drawn.weight).mean()
-                    share = len(rows) / len(latents) / recipe.gradient_accumulation
-                    for part in chain([loss], teacher_losses(predict, data, rows, adapters, options.regularization)):
-                        scaler.scale(part * share).backward()  # type: ignore[no-untyped-call]
-                        loss_sum += part.item() * share
+                batch = Batch(noisy_latents, timesteps, target, weights * drawn.weight, drawn.mask, drawn.rows)
+                for piece in batch.pieces(course.in_pieces):
+                    loss_sum += add_gradients(piece, len(piece) / len(batch) / recipe.gradient_accumulation)
             # 4. step
             _check_finite(loss_sum, index)
             scaler.unscale_(optimizer)
@@ -101,27 +94,23 @@ def train(
             yield Step(index, total, loss_sum, *rates)
 
 
-def _pieces(count: int, one_by_one: bool) -> list[slice]:
-    """Which pictures of a batch are computed together."""
-    return [slice(i, i + 1) for i in range(count)] if one_by_one else [slice(0, count)]
-
-
-def prediction(
+def _add_gradients(
     models: Models,
     data: DataSet,
-    clip_skip: int,
-    noisy_latents: torch.Tensor,
-    timesteps: torch.Tensor,
-    rows: torch.Tensor,
-) -> torch.Tensor:
-    """The UNet's answer (B, 4, h, w) in float32, given the captions in `rows` (B,)."""
-    with torch.autocast(models.device.type, models.dtype, enabled=models.dtype != torch.float32):
-        if data.encoder_hidden_states is not None:
-            states = data.encoder_hidden_states.of(rows)  # (B, 75 n + 2, C)
-        else:
-            states = hidden_states(models.text_encoder, data.input_ids[rows], clip_skip)
-        answer: torch.Tensor = models.unet(noisy_latents, timesteps, states).sample
-    return answer.float()
+    adapters: Sequence[Adapter],
+    options: Options,
+    scaler: torch.amp.GradScaler,
+    batch: Batch,
+    share: float,
+) -> float:
+    """Those of `share` of the loss, which is the answer; no autograd graph is left behind."""
+    predict = partial(prediction, models, data, options.caption.clip_skip, batch.noisy_latents, batch.timesteps)
+    loss = loss_of(predict(batch.rows), batch.target, batch.weights, batch.mask)
+    loss_sum = 0.0
+    for part in chain([loss], teacher_losses(predict, data, batch.rows, adapters, options.regularization)):
+        scaler.scale(part * share).backward()  # type: ignore[no-untyped-call]
+        loss_sum += part.item() * share
+    return loss_sum
 
 
 def _check_finite(value: float, index: int) -> None:
