@@ -157,7 +157,9 @@ class Run:
             yield Noted(planned)
         while True:
             try:
-                yield from train(self.models, data, adapters, self.options, generator=generator, course=course)
+                for step in train(self.models, data, adapters, self.options, generator=generator, course=course):
+                    yield from map(Noted, course.said())
+                    yield step
             except (MemoryError, RuntimeError) as error:
                 how = step_down(course, self.options) if is_out_of_memory(error) else ""
                 if not how:

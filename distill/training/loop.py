@@ -18,6 +18,7 @@ from distill.training.adapter import Adapter
 from distill.training.averages import limit_norms
 from distill.training.dropout import Dropout
 from distill.training.encode import DataSet
+from distill.training.graphed import graphed
 from distill.training.lean import lean
 from distill.training.noise import diffuse, draw_noise, draw_timesteps, loss_weights, perturbed, target_of
 from distill.training.passes import Batch, loss_of, prediction
@@ -58,8 +59,13 @@ def train(
     draws = data.draws(recipe, generator, course.orders, course.drawn)
     dropout = Dropout(options.network)
     mode = training_mode(models, recipe.gradient_checkpointing or course.checkpoints)
-    add_gradients = partial(_add_gradients, models, data, adapters, options, scaler)
-    with mode, dropout.on(adapters), lean(models, adapters, options):
+    eager = partial(_add_gradients, models, data, adapters, options, scaler)
+    with (
+        mode,
+        dropout.on(adapters),
+        lean(models, adapters, options),
+        graphed(eager, models, data, adapters, options, course, total) as add_gradients,
+    ):
         for index in range(course.step + 1, total + 1):
             loss_sum = 0.0
             course.begin()

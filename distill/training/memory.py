@@ -31,12 +31,15 @@ def can_go_in_pieces(options: Options) -> bool:
 def step_down(course: Course, options: Options) -> str:
     """Let the course go on in less memory from the step that failed, and say how; "" when there is no such way.
 
-    First the pictures of a batch one after the other, which costs hardly any time; then gradient checkpointing, about a
-    third more.
+    First without a recorded step, which keeps as much memory as another one takes; then the pictures of a batch one
+    after the other, which costs hardly any time; then gradient checkpointing, about a third more.
     """
     if not course.rewind():
         return ""
     step = course.step + 1
+    if course.replays:
+        course.may_replay = course.replays = False
+        return f"Out of memory at step {step}: it goes on without a recorded step, more slowly. Nothing is lost."
     if can_go_in_pieces(options) and not course.in_pieces:
         course.in_pieces = True
         return f"Out of memory at step {step}: it goes on with one picture of the batch at a time. Nothing is lost."

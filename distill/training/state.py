@@ -61,6 +61,9 @@ class Course:
         self.average = Average(adapters, options.train.ema_decay)
         self.in_pieces = False  # whether the pictures of a batch are computed one after the other
         self.checkpoints = False  # whether activations are computed again instead of kept, though nobody asked for it
+        self.may_replay = True  # whether a step may be recorded and done again (`graphed`)
+        self.replays = False  # whether one is recorded, which keeps memory
+        self.notes: list[str] = []  # what the person should know, not said yet
         self._begun: tuple[torch.Tensor, list[list[int]]] | None = None  # of the step that is under way
         self._weights = [parameter for adapter in adapters for parameter in adapter.parameters()]
 
@@ -85,6 +88,11 @@ class Course:
     def taken(self, batches: int) -> None:
         """One more step was taken, of so many batches."""
         self.step, self.drawn = self.step + 1, self.drawn + batches
+
+    def said(self) -> list[str]:
+        """The notes since it was last asked."""
+        said, self.notes = self.notes, []
+        return said
 
     def rates(self) -> tuple[float, float | None, float | None]:
         """The learning rates of UNet and text encoder now, and what Prodigy makes of the first."""
