@@ -77,6 +77,11 @@ class TrainOptions(Checked, title="Training"):
     gradient_checkpointing: bool = option(
         False, "Gradient checkpointing", "Less memory, about a third slower, same result."
     )
+    cuda_graph: bool = option(
+        False,
+        "CUDA graph",
+        "Record the step once, for a quick card that waits for Python; same result. Not yet tried on a card.",
+    )
     seed: int = option(0, "Seed", "Same seed, same LoRA.", ge=0, le=2**32 - 1)
 
     @property

@@ -62,11 +62,12 @@ def graphed(
 
 
 def is_plain(models: Models, data: DataSet, adapters: Sequence[Adapter], options: Options, course: Course) -> bool:
-    """Whether a step is one pass of the UNet alone, all of whose inputs are tensors that are known before."""
+    """Whether it is wanted, and a step is one pass of the UNet alone, whose inputs are tensors known before."""
     recipe, teacher = options.train, options.regularization
     in_another_way = course.in_pieces or course.checkpoints or recipe.gradient_checkpointing
     return (
-        course.may_replay
+        recipe.cuda_graph
+        and course.may_replay
         and not in_another_way
         and recipe.gradient_accumulation == 1
         and data.encoder_hidden_states is not None
@@ -79,8 +80,7 @@ def is_plain(models: Models, data: DataSet, adapters: Sequence[Adapter], options
 
 def _is_heard(module: torch.nn.Module) -> bool:
     """Whether hooks are to be called, which are Python's."""
-    hooks = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
-    return any(hooks)
+    return any((module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks))
 
 
 @dataclass

@@ -24,6 +24,7 @@ from tests.training.tape import Tape
 STEPS = 8
 TAGS = ["fip zor woman", "red hair", "green eyes", "smile"]
 PLAIN = {"repeats": 2 * STEPS, "epochs": 1, "batch_size": 2, "network_dim": 4, "network_alpha": 2.0, "unet_lr": 1e-3}
+PLAIN |= {"cuda_graph": True}
 
 
 @pytest.fixture(scope="module")
@@ -289,6 +290,7 @@ def test_what_was_recorded_is_gone_when_the_training_is_left(models):
         {"network_dropout": 0.1},
         {"network_type": "loha"},
         {"teacher_blank": 0.5},
+        {"cuda_graph": False},
     ],
     ids=lambda changes: next(iter(changes)),
 )

@@ -18,6 +18,7 @@ from tests.training.tape import Tape
 TAGS = ["woman", "red hair", "green eyes"]
 QUICK = {"repeats": 6, "epochs": 2, "batch_size": 1, "network_dim": 4, "network_alpha": 4.0, "unet_lr": 1e-3}
 QUICK |= {"trigger": "fip zor", "save_precision": "fp32", "preview": False, "sample_every": 0, "meters": False}
+QUICK |= {"cuda_graph": True}
 
 
 @pytest.fixture(autouse=True)
