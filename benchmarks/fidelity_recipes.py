@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from distill.goals import GOALS
 from distill.options import Options
 from distill.presets import BUILT_IN, find
 
@@ -19,6 +20,7 @@ _PLAIN = {
 RECIPES: dict[str, dict[str, Any]] = {
     "ours": {},
     **{name: dict(find(name, BUILT_IN).values) for name in ("One Image", "Part 2", "Distillery")},
+    **{goal.label: dict(goal.values) for goal in GOALS},
     "One Image, our rate": {**find("One Image", BUILT_IN).values, "unet_lr": 1e-3, "text_encoder_lr": 5e-4},
     "kohya_ss": {
         **find("One Image", BUILT_IN).values,
