@@ -20,6 +20,7 @@ DRAWS = 1000
 MAIN = 0.8  # the weight of the main table
 STEPS = 120
 OURS = "ours"
+GOALS = ("Replicate", "Flexible", "Character", "Style")  # the tab's; they have a table of their own
 AXES = ("likeness", "obedience", "kept", "remove", "identity", "add", "replace", "bleed", "class", "leak", "recall")
 
 
@@ -76,10 +77,11 @@ def _of(of: Sequence[Row], subject: int) -> list[Row]:
 def page(path: Path, before: str) -> str:
     """The page with its tables made anew from the rows at `path`; without markers, all tables one after another."""
     of = rows(path)
+    peers = [row for row in of if row["recipe"] not in GOALS]
     tables = {
-        "recipes": recipes(of),
-        "ahead": compared(of),
-        "time": equal_time(of),
+        "recipes": recipes(peers),
+        "ahead": compared(peers),
+        "time": equal_time(peers),
         "weights": weights(of),
         "steps": steps(of),
     }

@@ -1,8 +1,8 @@
 """What a person may want of a LoRA, as starting values for the options.
 
-They follow the recipes that users of other trainers publish ("One Image": rank 64, alpha 32, weight 1.0 replicates and
-0.6 varies; "Single Image LoRA, Part 2": rank 16, 10 repeats x 10 epochs). They are starting points and not measured
-here yet: nothing in the tab says that one is better than another.
+Measured in the pocket world (`benchmarks/fidelity.md`, "The goals"): Replicate shows most of the picture at full
+weight, Character keeps its subject in other places and brings less of the background along. Style is not measured:
+nothing there judges how a picture is made.
 """
 
 from __future__ import annotations
@@ -34,18 +34,15 @@ GOALS: tuple[Goal, ...] = (
         "Replicate",
         "As close to the picture as can be: a larger LoRA, trained longer, used at full weight.",
         network_dim=64,
-        network_alpha=32.0,
+        network_alpha=64.0,
         epochs=10,
-        shuffle=False,
         preferred_weight=1.0,
     ),
     _goal("Flexible", "Recognisable, and free to change with the prompt."),
     _goal(
         "Character",
-        "Who is shown, less how: shorter epochs at a steady rate, so that one of them fits.",
-        repeats=12,
-        epochs=10,
-        lr_scheduler="constant",
+        "Who is shown, in other places too: what the checkpoint says without words is held. About twice the time.",
+        teacher_blank=0.25,
         preferred_weight=0.8,
     ),
     _goal(
