@@ -1,7 +1,7 @@
 """Likeness against obedience: recipes side by side on subjects whose truth is known, judged in the pocket world.
 
-    python benchmarks/fidelity.py --recipes plain-16 ours --subjects 24 --seeds 4 --out fidelity.jsonl
-    python benchmarks/fidelity.py --page benchmarks/fidelity.md --out fidelity.jsonl
+    python benchmarks/fidelity.py --published --first 2 --subjects 24 --out fidelity.jsonl --page fidelity.md
+    python benchmarks/fidelity.py --recipes "plain 16" ours --subjects 24 --seeds 4 --out other.jsonl
 
 Each recipe trains one LoRA a subject; then twelve prompts, several seeds each, are drawn at each weight and the judge
 reads what they show. Results are appended to --out line by line; what is there already is not done again, so that a
@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import fidelity_bank as bank
 import fidelity_page
-from fidelity_recipes import POCKET, RECIPES, at_samples, batch_of, values
+from fidelity_recipes import POCKET, PUBLISHED, RECIPES, at_samples, batch_of, values
 from fidelity_sampling import merged, pictures, quick, spread
 
 from distill.events import Saved
@@ -45,17 +45,22 @@ FIRST_SEED = 1
 
 
 def main() -> None:
-    """Train, sample, judge; or write the page of what was judged."""
+    """Train, sample, judge; and write the page of what was judged."""
     arguments = _arguments()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    judge = Judge()
+    for run in PUBLISHED if arguments.published else [{}] if arguments.recipes else []:
+        _run(argparse.Namespace(**{**vars(arguments), **run}), judge)
     if arguments.page:
         before = arguments.page.read_text("utf-8") if arguments.page.is_file() else ""
         arguments.page.write_text(fidelity_page.page(arguments.out, before), "utf-8")
-        return
+
+
+def _run(arguments: argparse.Namespace, judge: Judge) -> None:
+    """What is not done yet of its recipes and subjects."""
     done = {(row["recipe"], row["subject"], row["total"]) for row in fidelity_page.rows(arguments.out)}
     shard, shards = map(int, arguments.shard.split("/"))
     first = bank.TUNING if arguments.tuning else bank.REPORTING
-    judge = Judge()
-    arguments.work.mkdir(parents=True, exist_ok=True)
     for number in range(arguments.first + shard, arguments.first + arguments.subjects, shards):
         subject = bank.subject(number, first)
         for recipe in ("base", *arguments.recipes):
@@ -71,7 +76,8 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipes", nargs="*", default=list(RECIPES), help=f"of {', '.join(RECIPES)}; or A=1,B=2")
+    parser.add_argument("--recipes", nargs="*", default=[], help=f"of {', '.join(RECIPES)}; or A=1,B=2")
+    parser.add_argument("--published", action="store_true", help="the runs of fidelity.md instead of --recipes")
     parser.add_argument("--subjects", type=int, default=24)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--tuning", action="store_true", help="subjects that options may be chosen on")
@@ -85,8 +91,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("fidelity.jsonl"))
     parser.add_argument("--work", type=Path, default=Path("fidelity-work"), help="folder for class pictures")
     parser.add_argument("--shard", default="0/1")
-    parser.add_argument("--page", type=Path, help="write the page and end")
-    return parser.parse_args()
+    parser.add_argument("--page", type=Path, help="make the tables of that page anew from --out")
+    arguments = parser.parse_args()
+    if not (arguments.recipes or arguments.published or arguments.page):
+        parser.error("nothing to do: give --recipes, --published or --page")
+    return arguments
 
 
 def _measured(

@@ -3,8 +3,8 @@
     python benchmarks/fidelity_picks.py --out picks.jsonl            # as it is
     python benchmarks/fidelity_picks.py --out tuning.jsonl --search  # which cost of harm comes closest
 
-The rows are those of `fidelity.py` with several --steps. The judge's score of an epoch is the harmonic mean of likeness
-and obedience; faithful is held against likeness, flexible against obedience and kept attributes.
+The rows are those of `fidelity.py` with several --samples. The judge's score of an epoch is the harmonic mean of
+likeness and obedience; faithful is held against likeness, flexible against obedience and kept attributes.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def main() -> None:
 
 
 def trainings(of: Sequence[Row], weight: float) -> list[list[Row]]:
-    """The epochs of each training, in their order."""
+    """The epochs of each training, in their order; where only one was judged there is nothing to pick."""
     grouped: Mapping[Any, list[Row]] = defaultdict(list)
     for row in of:
         if row["weight"] == weight and "meters" in row:
             grouped[row["recipe"], row["subject"], row["total"]].append(row)
-    return [sorted(epochs, key=lambda row: row["step"]) for epochs in grouped.values()]
+    return [sorted(epochs, key=lambda row: row["step"]) for epochs in grouped.values() if len(epochs) > 1]
 
 
 def line(runs: Sequence[Sequence[Row]], cost: float) -> str:

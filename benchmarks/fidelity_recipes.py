@@ -30,6 +30,20 @@ RECIPES: dict[str, dict[str, Any]] = {
     "plain 16, 1e-4": {**_PLAIN, "network_dim": 16, "network_alpha": 16.0, "unet_lr": 1e-4},  # kohya_ss' rate
 }
 
+_ALL = {"tuning": False, "seeds": 4, "weights": [0.8], "samples": []}
+PUBLISHED: tuple[dict[str, Any], ...] = (
+    {**_ALL, "total": 120, "recipes": ["ours"], "weights": [0.8, 0.6], "samples": [48, 84, 120]},
+    {**_ALL, "total": 120, "recipes": ["One Image", "Part 2", "kohya_ss", "plain 4", "plain 16", "plain 64"]},
+    # the same time as ours, as far as epochs are apart
+    {**_ALL, "total": 90, "recipes": ["plain 16", "plain 64", "kohya_ss"]},
+    {**_ALL, "total": 100, "recipes": ["plain 4"]},
+    {**_ALL, "total": 80, "recipes": ["One Image"]},
+    # the tab's
+    {**_ALL, "total": 120, "recipes": ["Character"], "weights": [0.8, 0.6]},
+    {**_ALL, "total": 200, "recipes": ["Replicate"], "weights": [1.0, 0.8]},
+)
+"""What `fidelity.md` shows, as arguments of runs."""
+
 
 def values(recipe: str) -> dict[str, Any]:
     """Of a recipe by its name, or written out: `unet_lr=2e-3,network_dim=4`, on top of our defaults."""

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from distill.options import Options
+
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
@@ -73,6 +75,28 @@ def test_tables_are_made_anew_and_prose_stays(tmp_path):
     assert once.startswith("# Title")
     assert once.endswith("prose\n")
     assert page.page(file, once) == once
+
+
+def test_what_is_published_is_known_and_each_run_of_its_own():
+    from fidelity_recipes import PUBLISHED, values
+
+    runs = [(recipe, run["total"]) for run in PUBLISHED for recipe in run["recipes"]]
+    assert len(set(runs)) == len(runs)
+    assert all(Options.from_flat(values(recipe)) for recipe, _ in runs)
+    assert {"One Image", "Part 2", "kohya_ss", "plain 4", "plain 16", "plain 64", "ours"} <= {name for name, _ in runs}
+
+
+def test_the_picker_is_only_compared_where_there_is_something_to_pick():
+    import fidelity_picks as picks
+
+    def read(likeness, step, fit):
+        meters = {"fit": fit, "bleed": 0.0, "leak": 0.0, "edit": 1.0}
+        return {**row("ours", 0, likeness, 10, step=step), "meters": meters}
+
+    alone = {**read(1, 120, 0.9), "subject": 1}
+    runs = picks.trainings([read(5, 60, 0.9), read(10, 120, 0.2), alone], 0.8)
+    assert [[one["step"] for one in run] for run in runs] == [[60, 120]]
+    assert picks.line(runs, 0.0).split(" | ")[1:4] == ["1", "66.7", "100.0"]  # it took the epoch of the better fit
 
 
 @pytest.mark.slow
