@@ -24,8 +24,8 @@ REASONS = {
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EMLINK, errno.EXDEV}
 
 
-def write(path: Path, data: bytes, *, replace: bool = False) -> None:
-    """Write `data` to `path`, whole or not at all.
+def write(path: Path, *data: bytes | memoryview, replace: bool = False) -> None:
+    """Write all of `data` to `path`, whole or not at all.
 
     Raises OutputError when it can't be written, or when `path` exists and `replace` is not set;
     then nothing was changed and nothing half-written is left.
@@ -34,7 +34,7 @@ def write(path: Path, data: bytes, *, replace: bool = False) -> None:
     beside = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.part")
     try:
         with beside.open("xb") as file:
-            file.write(data)
+            file.writelines(data)
             file.flush()
             os.fsync(file.fileno())
         if replace:

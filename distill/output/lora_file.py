@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from distill.errors import OutputError
-from distill.output import atomic
+from distill.output import atomic, tensor_bytes
 from distill.output.lora_layers import Layer, layer_of
 
 PRECISIONS = {"fp16": torch.float16, "fp32": torch.float32}
 PREFIXES = {"unet": "lora_unet_", "text_encoder": "lora_te_"}
-TYPE_NAMES = {torch.float16: "F16", torch.float32: "F32"}
 AGAIN = "Train it again."
 
 
@@ -68,12 +66,14 @@ def save(lora: Lora, path: Path, *, precision: str = "fp16", replace: bool = Fal
         for kind, tensor in layer.tensors().items():
             tensors[f"{name}.{kind}"] = tensor.detach().to("cpu", dtype)
         tensors[f"{name}.alpha"] = torch.tensor(layer.alpha, dtype=dtype)
-    broken = next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), "")
-    if broken:
+    tensors = tensor_bytes.ordered(tensors)
+    whole = torch.cat([tensor.flatten() for tensor in tensors.values()])
+    if not whole.isfinite().all():
+        broken = next(name for name, tensor in tensors.items() if not tensor.isfinite().all())
         raise OutputError(f"{broken} has numbers that are not finite in {precision}.", "Nothing was saved.")
-    data = _data(tensors)
+    data = tensor_bytes.data(whole)
     hashes = {"sshs_model_hash": _model_hash(data), "sshs_legacy_hash": _legacy_hash(tensors, data, lora.metadata)}
-    atomic.write(path, _header(tensors, lora.metadata | hashes) + data, replace=replace)
+    atomic.write(path, tensor_bytes.header(tensors, lora.metadata | hashes), data, replace=replace)
 
 
 def read(path: Path) -> Lora:
@@ -105,7 +105,7 @@ def verify(path: Path, lora: Lora) -> None:
                 raise OutputError(f"{path.name} has a wrong shape at {name}.", AGAIN)
             if not got[kind].isfinite().all():
                 raise OutputError(f"{path.name} has numbers at {name} that are not finite.", AGAIN)
-            if not torch.allclose(got[kind].float(), tensor.detach().cpu().float(), rtol=2e-3, atol=1e-6):
+            if not torch.equal(got[kind], tensor.detach().to("cpu", got[kind].dtype)):
                 raise OutputError(f"{path.name} reads back other numbers at {name}.", AGAIN)
     if not any(all(tensor.any() for tensor in layer.tensors().values()) for layer in found.values()):
         raise OutputError(f"{path.name} changes nothing: it is all zeros.", "Train longer or raise the learning rate.")
@@ -141,34 +141,14 @@ def _layers(path: Path, tensors: dict[str, torch.Tensor]) -> dict[str, Layer]:
     return layers
 
 
-def _header(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> bytes:
-    """The file's head. Written here because safetensors' own writer puts metadata in another order each time."""
-    entries: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
-    start = 0
-    for name, tensor in sorted(tensors.items()):
-        end = start + tensor.numel() * tensor.element_size()
-        entries[name] = {
-            "dtype": TYPE_NAMES[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [start, end],
-        }
-        start = end
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
-
-
-def _data(tensors: dict[str, torch.Tensor]) -> bytes:
-    return b"".join(tensor.contiguous().numpy().tobytes() for _, tensor in sorted(tensors.items()))
-
-
-def _model_hash(data: bytes) -> str:
+def _model_hash(data: memoryview) -> str:
     """sd-webui-additional-networks' hash of the weights, as kohya writes it."""
     return hashlib.sha256(data).hexdigest()
 
 
-def _legacy_hash(tensors: dict[str, torch.Tensor], data: bytes, metadata: dict[str, str]) -> str:
+def _legacy_hash(tensors: dict[str, torch.Tensor], data: memoryview, metadata: dict[str, str]) -> str:
     """Its older one: 64 KiB from 1 MiB on, in a file with only the `ss_*` metadata."""
     kept = {name: value for name, value in metadata.items() if name.startswith("ss_")}
-    whole = _header(tensors, kept) + data
-    return hashlib.sha256(whole[0x100000:0x110000]).hexdigest()[:8]
+    head = tensor_bytes.header(tensors, kept)
+    start, end = (max(0, place - len(head)) for place in (0x100000, 0x110000))
+    return hashlib.sha256(head[0x100000:0x110000] + data[start:end]).hexdigest()[:8]

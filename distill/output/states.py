@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.errors import OutputError
-from distill.output import atomic
+from distill.output import atomic, tensor_bytes
 from distill.processes import alive, started_at_s
 
 if TYPE_CHECKING:
@@ -68,15 +68,15 @@ def folder_for(work_dir: Path, key: str) -> Path:
 
 def write(folder: Path, values: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
     """Keep a state in `folder` in place of the one before. Raises OutputError; then that one is still whole."""
-    from safetensors.torch import save
-
     before = read(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} can't be made: {error.strerror}.", "Free its disk or rights.") from error
     file = "b.safetensors" if before is not None and before.file == "a.safetensors" else "a.safetensors"
-    atomic.write(folder / file, save(tensors), replace=True)
+    tensors = tensor_bytes.ordered(tensors)
+    pieces = map(tensor_bytes.data, tensors.values())
+    atomic.write(folder / file, tensor_bytes.header(tensors, {}), *pieces, replace=True)
     _write_about(folder, values, file)
     if before is not None:
         with contextlib.suppress(OSError):
