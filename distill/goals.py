@@ -1,8 +1,7 @@
 """What a person may want of a LoRA, as starting values for the options.
 
 Measured in the pocket world (`benchmarks/fidelity.md`, "The goals"): Replicate shows most of the picture at full
-weight, Character keeps its subject in other places and brings less of the background along. Style is not measured:
-nothing there judges how a picture is made.
+weight, Character keeps its subject in other places. Style is not measured: nothing there judges how a picture is made.
 """
 
 from __future__ import annotations
