@@ -99,18 +99,25 @@ def attached(module: nn.Module, part: str, options: NetworkOptions, generator: t
 
 
 @contextmanager
-def weighted(adapters: Sequence[Adapter], weight: float) -> Iterator[None]:
-    """The LoRA acts at `weight` for the length of a with block, as `<lora:name:weight>` would."""
-    # One factor of each layer's product is scaled: peft's LoKr knows no scale before 0.14.
-    tensors = [next(iter(adapter.tensors(path).values())) for adapter in adapters for path in adapter.layers]
+def given_back(tensors: Sequence[torch.Tensor]) -> Iterator[None]:
+    """Whatever happens to their values in a with block, they have the old ones after it, to the bit."""
     before = [tensor.detach().clone() for tensor in tensors]
     try:
-        for tensor in tensors:
-            tensor.data.mul_(weight)
         yield
     finally:
         for tensor, kept in zip(tensors, before, strict=True):
             tensor.data.copy_(kept)
+
+
+@contextmanager
+def weighted(adapters: Sequence[Adapter], weight: float) -> Iterator[None]:
+    """The LoRA acts at `weight` for the length of a with block, as `<lora:name:weight>` would."""
+    # One factor of each layer's product is scaled: peft's LoKr knows no scale before 0.14.
+    tensors = [next(iter(adapter.tensors(path).values())) for adapter in adapters for path in adapter.layers]
+    with given_back(tensors):
+        for tensor in tensors:
+            tensor.data.mul_(weight)
+        yield
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import torch
 
+from distill.training.adapter import given_back
+
 OFF = 0.01
 """By how much weights are moved; a layer's first ones are about 0.03 and 0."""
 
@@ -36,11 +38,7 @@ def apart(found: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> fl
 @contextmanager
 def elsewhere(weights: Sequence[torch.Tensor]) -> Iterator[None]:
     """All of them have other values for the length of a with block, and then their own again, to the bit."""
-    kept = [weight.detach().clone() for weight in weights]
-    try:
+    with given_back(weights):
         for weight in weights:
             weight.data.add_(OFF)
         yield
-    finally:
-        for weight, before in zip(weights, kept):
-            weight.data.copy_(before)

@@ -38,7 +38,9 @@ def early(monkeypatch):
 
 
 def sources(edges=(64,), masked=False, weight=1.0):
-    shuffle = lambda tags, rng: [tags[0], *rng.sample(list(tags[1:]), len(tags) - 1)]  # noqa: E731
+    def shuffle(tags, rng):
+        return [tags[0], *rng.sample(list(tags[1:]), len(tags) - 1)]
+
     captions = caption_variants(TAGS, shuffle, random.Random(0))
     made = []
     for edge in edges:
