@@ -41,6 +41,7 @@ class Loaded:
     name: str  # of the checkpoint; "" when none is chosen
     problem: str = ""  # why nothing can be trained on it, one sentence with a way out; "" when it can
     native_px: int = 512
+    at_hand: bool = True  # nothing has to be loaded first
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ PERSONAL: dict[str, str] = {
     "upscaler": "what this machine has",
     "reg_folder": "a folder of this machine",
     "gradient_checkpointing": "what this machine's memory needs; the result is the same",
+    "encode_ahead": "what this machine does meanwhile; the result is the same",
     "cuda_graph": "what this machine's card can; the result is the same",
     "prediction": "of the checkpoint",
     "negative": "how pictures are made with it later",

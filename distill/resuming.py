@@ -36,7 +36,7 @@ from distill.training.state import Course, State
 from distill.watching import Watch
 
 DECISIVE = (PictureOptions, CaptionOptions, RegularizationOptions, TrainOptions, NetworkOptions, NoiseOptions)
-ANY_WAY = {"trigger", "gradient_checkpointing", "cuda_graph"}
+ANY_WAY = {"trigger", "gradient_checkpointing", "cuda_graph", "encode_ahead"}
 """Of those: what is seen in the captions, and what changes memory and time only."""
 
 PACKAGES = ("torch", "diffusers", "peft", "transformers")

@@ -103,6 +103,7 @@ KINDS = {
     "loha": {"network_type": "loha", "conv_dim": 2, "ema_decay": 0.5},
     "lokr": {"network_type": "lokr", "conv_dim": 2, "batch_size": 2, "repeats": 6},
     "teacher": {"teacher_class": 1.0, "teacher_blank": 0.5},
+    "teacher now and then": {"teacher_blank": 0.5, "teacher_every": 2},
     "prodigy": {"optimizer": "prodigy", "unet_lr": 1.0, "lr_scheduler": "constant"},
 }
 

@@ -61,7 +61,8 @@ class WebUIHost:
             chosen = self._chosen()
             model = self._model_in_memory()
             self._refuse(chosen, model)
-            return Loaded(name=chosen.name, native_px=self._native_px(model, chosen.path))
+            at_hand = model is not None and Path(model.sd_checkpoint_info.filename) == chosen.path
+            return Loaded(name=chosen.name, native_px=self._native_px(model, chosen.path), at_hand=at_hand)
         except CheckpointError as error:
             return Loaded(name=chosen.name if chosen else "", problem=str(error))
         except Exception as error:  # another's code, which may be patched by any extension

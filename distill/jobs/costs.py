@@ -35,7 +35,8 @@ class Setting:
     network_dim: int
     gradient_checkpointing: bool
     train_text_encoder: bool
-    teachers: int = 0  # that each step asks
+    teachers: int = 0  # that steps ask
+    teacher_every: int = 1  # how many steps one such comes in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,8 @@ class Cost:
 
 def setting_of(options: Options, checkpoint: str, native_px: int) -> Setting:
     """The setting that a job with these options is measured under."""
-    train = options.train
+    train, reg = options.train, options.regularization
+    teachers = bool(reg.teacher_class) + bool(reg.teacher_blank)
     return Setting(
         checkpoint=checkpoint,
         px=options.picture.resolution or native_px,
@@ -58,7 +60,8 @@ def setting_of(options: Options, checkpoint: str, native_px: int) -> Setting:
         network_dim=options.network.network_dim,
         gradient_checkpointing=train.gradient_checkpointing,
         train_text_encoder=train.train_text_encoder,
-        teachers=bool(options.regularization.teacher_class) + bool(options.regularization.teacher_blank),
+        teachers=teachers,
+        teacher_every=reg.teacher_every if teachers else 1,
     )
 
 
@@ -117,16 +120,21 @@ class Pace:
         """Seconds to the end; None until two steps are done."""
         if not self._steps:
             return None
-        step_s = statistics.median(self._steps[-RECENT:])
+        step_s = self._step_s(RECENT)
         sampling_s = self._sampling[-1] if self._sampling else step_s * STEP_TO_SAMPLING
         left = self._total - self._done
         return left * step_s + sampling_steps(self._options, self._done, self._total) * sampling_s
+
+    def _step_s(self, recent: int) -> float:
+        """Of one step: the median of as many, or their mean where some ask a teacher and others don't."""
+        every = self._options.regularization.teacher_every
+        return statistics.median(self._steps[-recent:]) if every == 1 else statistics.fmean(self._steps[-recent:])
 
     def cost(self, setting: Setting) -> Cost | None:
         """What this job cost, once it is done; None when it was too short to tell."""
         if not self._steps or not self._is_whole:
             return None
-        step_s = statistics.median(self._steps)
+        step_s = self._step_s(len(self._steps))
         return Cost(
             setting=setting,
             step_s=step_s,

@@ -17,6 +17,7 @@ from distill.errors import CheckpointError, JobError, OutputError
 from distill.host import Host
 from distill.image.cuts import expected
 from distill.jobs import costs, going_on
+from distill.jobs.ahead import Ahead
 from distill.jobs.captioners import Captioners
 from distill.jobs.captioning import Captioning
 from distill.jobs.grounding import Words
@@ -44,6 +45,7 @@ class Jobs:
         self._dismissed: set[str] = set()
         self.captioning = Captioning(host, self._is_busy)
         self.captioners = Captioners(host)
+        self.ahead = Ahead(host, self._is_busy)
         self.words = Words(host, self._is_busy)
         self.residue = Searches(host, self._is_busy)
 
@@ -89,6 +91,7 @@ class Jobs:
         ticket = Ticket(job, order, self.host, self._journal, self._changed)
         ticket.open_journal(order)
         self._enqueue(ticket)
+        self.ahead.cancel()
         for other in (self.words, self.residue):
             other.cancel("Stopped: a training goes first.")
         return ticket.snapshot()
@@ -194,6 +197,7 @@ class Jobs:
             for ticket in self._tickets.values():
                 ticket.ask("stop")
         self.captioning.stop()
+        self.ahead.close()
         self.words.close()
         self.residue.close()
         if thread is not None and thread is not threading.current_thread():

@@ -62,6 +62,9 @@ class PictureOptions(Checked, title="Picture options"):
         "Captioned augmentation",
         "Altered copies whose captions say so: close-up, on the left, on the right, far away, grayscale; all of them.",
     )
+    encode_ahead: bool = option(
+        True, "Encode at once", "The tab encodes the picture while you write its captions, so training starts sooner."
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -49,3 +49,10 @@ class RegularizationOptions(Checked, title="Regularization"):
     teacher_blank: float = option(
         0.0, "Teacher: blank", "The same for the empty prompt; keeps background and style of others.", ge=0, le=10
     )
+    teacher_every: int = option(
+        1,
+        "Teacher: every so many steps",
+        "1 asks it in every step, which takes over twice the time; 4 in every fourth: a third more.",
+        ge=1,
+        le=100,
+    )

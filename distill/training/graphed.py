@@ -21,6 +21,7 @@ from distill.training.dropout import Dropout
 from distill.training.encode import DataSet
 from distill.training.parity import apart, elsewhere, tolerance
 from distill.training.passes import Batch, answer, loss_of
+from distill.training.prior import teacher_asked
 from distill.training.recording import DeclinedError, Recorder, Work, recorder_for
 from distill.training.state import Course
 
@@ -54,7 +55,7 @@ def graphed(
     if recorder is None:
         yield eager
         return
-    passes = Replays(eager, models, data, adapters, course, steps, recorder)
+    passes = Replays(eager, models, data, adapters, options, course, steps, recorder)
     try:
         yield passes
     finally:
@@ -62,8 +63,8 @@ def graphed(
 
 
 def is_plain(models: Models, data: DataSet, adapters: Sequence[Adapter], options: Options, course: Course) -> bool:
-    """Whether it is wanted, and a step is one pass of the UNet alone, whose inputs are tensors known before."""
-    recipe, teacher = options.train, options.regularization
+    """Whether it is wanted, and most steps are one pass of the UNet alone, whose inputs are tensors known before."""
+    recipe = options.train
     in_another_way = course.in_pieces or course.checkpoints or recipe.gradient_checkpointing
     return (
         recipe.cuda_graph
@@ -73,7 +74,7 @@ def is_plain(models: Models, data: DataSet, adapters: Sequence[Adapter], options
         and data.encoder_hidden_states is not None
         and all(adapter.part == "unet" and adapter.form == "lora" for adapter in adapters)
         and not Dropout(options.network).is_on
-        and not (teacher.teacher_class or teacher.teacher_blank)
+        and not all(teacher_asked(options.regularization, step) for step in (0, 1))
         and not any(map(_is_heard, models.unet.modules()))
     )
 
@@ -102,12 +103,13 @@ class Replays:
         models: Models,
         data: DataSet,
         adapters: Sequence[Adapter],
+        options: Options,
         course: Course,
         steps: int,
         recorder: Recorder,
     ) -> None:
         self._eager, self._models, self._data, self._course = eager, models, data, course
-        self._steps, self._recorder = steps, recorder
+        self._steps, self._recorder, self._teacher = steps, recorder, options.regularization
         self._weights = [parameter for adapter in adapters for parameter in adapter.parameters()]
         self._gradients: list[torch.Tensor] = []  # of all recordings, which set them anew each time
         self._recorded: dict[Shape, _Recorded] = {}
@@ -116,7 +118,7 @@ class Replays:
 
     def __call__(self, batch: Batch, share: float) -> float:
         """As a `Pass`; there are no gradients before."""
-        if not self._course.may_replay:
+        if not self._course.may_replay or teacher_asked(self._teacher, self._course.step):
             return self._eager(batch, share)
         given = self._given(batch, share)
         shape = tuple((name, tensor.shape, tensor.dtype) for name, tensor in given.items())

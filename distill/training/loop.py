@@ -22,7 +22,7 @@ from distill.training.graphed import graphed
 from distill.training.lean import lean
 from distill.training.noise import diffuse, draw_noise, draw_timesteps, loss_weights, perturbed, target_of
 from distill.training.passes import Batch, loss_of, prediction
-from distill.training.prior import teacher_losses
+from distill.training.prior import teacher_asked, teacher_losses
 from distill.training.state import Course
 
 
@@ -59,7 +59,7 @@ def train(
     draws = data.draws(recipe, generator, course.orders, course.drawn)
     dropout = Dropout(options.network)
     mode = training_mode(models, recipe.gradient_checkpointing or course.checkpoints)
-    eager = partial(_add_gradients, models, data, adapters, options, scaler)
+    eager = partial(_add_gradients, models, data, adapters, options, course)
     with (
         mode,
         dropout.on(adapters),
@@ -105,7 +105,7 @@ def _add_gradients(
     data: DataSet,
     adapters: Sequence[Adapter],
     options: Options,
-    scaler: torch.amp.GradScaler,
+    course: Course,
     batch: Batch,
     share: float,
 ) -> float:
@@ -113,8 +113,10 @@ def _add_gradients(
     predict = partial(prediction, models, data, options.caption.clip_skip, batch.noisy_latents, batch.timesteps)
     loss = loss_of(predict(batch.rows), batch.target, batch.weights, batch.mask)
     loss_sum = 0.0
-    for part in chain([loss], teacher_losses(predict, data, batch.rows, adapters, options.regularization)):
-        scaler.scale(part * share).backward()  # type: ignore[no-untyped-call]
+    recipe = options.regularization
+    asked = teacher_asked(recipe, course.step)
+    for part in chain([loss], teacher_losses(predict, data, batch.rows, adapters, recipe) if asked else ()):
+        course.scaler.scale(part * share).backward()  # type: ignore[no-untyped-call]
         loss_sum += part.item() * share
     return loss_sum
 

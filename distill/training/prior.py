@@ -45,6 +45,12 @@ def without_trigger(caption: str, first: str, class_word: str) -> str:
     return ", ".join(class_word if tag in (first, "") else tag for tag in caption.split(", "))
 
 
+def teacher_asked(options: RegularizationOptions, step: int) -> bool:
+    """Whether the step after the first `step` ones asks a teacher: the last one of every so many."""
+    has_one = bool(options.teacher_class or options.teacher_blank)
+    return has_one and (step + 1) % options.teacher_every == 0
+
+
 def teacher_losses(
     predict: Callable[[torch.Tensor], torch.Tensor],
     data: DataSet,

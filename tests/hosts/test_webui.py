@@ -24,14 +24,16 @@ class Failure(Exception):
 def test_a_model_that_is_not_loaded_yet_is_loaded_once(webui: Any, folder: Path) -> None:
     host = detect()
     assert host.loaded().name == "first"
+    assert not host.loaded().at_hand
     assert webui.loads == 0
     for _ in range(2):
         with host.turn("distill-1", ""), host.borrow() as models:
             assert models.name == "first"
+    assert host.loaded().at_hand
     assert webui.loads == 1
     webui.add(folder / "other.safetensors")
     webui.choose(folder / "other.safetensors")
-    assert host.loaded().name == "other"
+    assert (host.loaded().name, host.loaded().at_hand) == ("other", False)
     with host.turn("distill-1", ""), host.borrow() as models:
         assert models.name == "other"
         from_file(models, folder / "other.safetensors")

@@ -55,6 +55,19 @@ def test_one_slow_step_does_not_spoil_it():
     assert pace.eta_s == pytest.approx(40)
 
 
+def test_steps_that_ask_a_teacher_count_as_they_come():
+    taught = {"teacher_blank": 1.0, "teacher_every": 4, "sample_every": 0, "preview": False}
+    clock = Clock()
+    pace = Pace(options(**taught), clock)
+    pace.note(Captioned(("a",), "a"))
+    for index in range(1, 18):
+        clock.now += 3.0 if index % 4 == 0 else 1.0
+        pace.note(Step(index, 30, 1.0, 0.1))
+    assert pace.eta_s == pytest.approx(13 * 24 / 16)  # the first step does not count
+    assert setting_of(options(**taught), "a", 512) != setting_of(options(teacher_blank=1.0), "a", 512)
+    assert setting_of(options(teacher_every=4), "a", 512) == setting_of(options(), "a", 512)
+
+
 def test_pictures_still_to_come():
     assert sampling_steps(options()) == 10 + 10 + 20
     assert sampling_steps(options(), after_step=10) == 10 + 20

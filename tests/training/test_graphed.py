@@ -55,7 +55,15 @@ def run(models, recorder=None, pictures=None, after_step=lambda step, adapters: 
     options = Options.from_flat({**PLAIN, **changes})
     generator = torch.Generator().manual_seed(0)
     flip = options.train.flip
-    data = encode(models, pictures or sources(), options.caption, flip=flip, train_text_encoder=False)
+    bare = str.upper if options.regularization.teacher_blank else None  # adds the empty caption
+    data = encode(
+        models,
+        pictures or sources(),
+        options.caption,
+        flip=flip,
+        train_text_encoder=False,
+        without_trigger=bare,
+    )
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(graphed, "recorder_for", lambda device: recorder)
@@ -101,6 +109,12 @@ def test_and_in_half_precision():
         parameter.data = parameter.data.to(torch.bfloat16)
     assert same(run(half, tape), run(half))
     assert tape.replays == STEPS
+
+
+def test_steps_that_ask_a_teacher_are_eager(models):
+    given, tape = {"teacher_blank": 0.5, "teacher_every": 4}, Tape()
+    assert same(run(models, tape, **given), run(models, **given))
+    assert tape.replays == STEPS - STEPS // 4
 
 
 def passes(models, monkeypatch, recorder, **given):

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 from distill.conditioning import hidden_states, tokenize
-from distill.options import CaptionOptions, NetworkOptions, Options, TrainOptions
+from distill.options import CaptionOptions, NetworkOptions, Options, RegularizationOptions, TrainOptions
 from distill.training.adapter import attached, switched_off
 from distill.training.encode import Source, encode
 from distill.training.loop import train
-from distill.training.prior import balanced, without_trigger
+from distill.training.prior import balanced, teacher_asked, without_trigger
 from tests.models import tiny
 
 FIRST = "fip zor woman"
@@ -179,6 +179,19 @@ def test_a_teacher_costs_nothing_before_the_lora_has_learned(models):
     plain, taught = run(models)[0], run(models, teacher_class=1.0, teacher_blank=0.5)[0]
     assert taught[0] == plain[0]
     assert taught[1] != plain[1]
+
+
+def test_steps_between_ask_nobody(models):
+    plain, taught = run(models, repeats=6), run(models, repeats=6, teacher_blank=5.0, teacher_every=3)
+    assert taught[0][:2] == plain[0][:2]
+    assert taught[0][2] > plain[0][2]  # the third one's, on top of the same loss
+    asked = [
+        step
+        for step in range(1, 13)
+        if teacher_asked(RegularizationOptions(teacher_blank=1, teacher_every=3), step - 1)
+    ]
+    assert asked == [3, 6, 9, 12]
+    assert not any(teacher_asked(RegularizationOptions(teacher_every=1), step) for step in range(3))
 
 
 def test_the_same_seed_gives_the_same_lora(models):

@@ -7,9 +7,11 @@ The probe has to be in the WebUI before it starts:
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.webui.conftest import WebUI
 
@@ -85,6 +87,20 @@ def test_a_lora_that_was_used_is_not_in_what_is_lent(probe: WebUI) -> None:
     assert probe.txt2img(prompt).tobytes() == with_lora.tobytes()
     probe.post("/distill-probe/borrow")
     assert probe.txt2img("ball").tobytes() == plain.tobytes()
+
+
+def test_a_picture_is_encoded_while_its_captions_are_written(probe: WebUI, page, tmp_path) -> None:
+    path, before = tmp_path / "noise.png", probe.get("/distill-probe/remembered")["bytes"]
+    Image.effect_noise((640, 640), 60).convert("RGB").save(path)  # another one each time
+    page.evaluate("switch_to_distill()")
+    page.set_input_files("#distill_picture input[type=file]", str(path))
+    page.wait_for_selector("#distill_picture img")
+    started, end = time.monotonic(), time.monotonic() + 120
+    while (now := probe.get("/distill-probe/remembered"))["bytes"] == before or not now["queue free"]:
+        assert time.monotonic() < end, now
+        time.sleep(0.1)
+    print(f"encoded after {time.monotonic() - started:.1f} s: {now['bytes'] - before} bytes")  # noqa: T201
+    is_the_file(probe.get("/distill-probe/compare"))
 
 
 def test_the_way_to_the_first_step_is_short(probe: WebUI) -> None:

@@ -225,6 +225,12 @@ def add_routes(_demo: Any, app: Any) -> None:
     def _compare() -> dict[str, Any]:
         return compare()
 
+    @app.get("/distill-probe/remembered")
+    def _remembered() -> dict[str, Any]:
+        from distill.training.encoded import MEMORY
+
+        return {"bytes": MEMORY.size, "queue free": not sys.modules["modules.call_queue"].queue_lock._lock.locked()}
+
     @app.post("/distill-probe/borrow")
     def _borrow() -> dict[str, Any]:
         return in_thread(borrow_once)
