@@ -57,6 +57,10 @@ def table(of: Sequence[Row], run: Row, floors: Sequence[Row]) -> str:
     names = sorted({row["trainer"] for row in of}, key=lambda name: name != OURS)
     measures = {name: _measures([row for row in of if row["trainer"] == name], run, floors) for name in names}
     is_pair = len(names) == 2
+    for of_other in (
+        measures[name] for name in names[1:] if AHEAD in measures[names[0]]
+    ):  # they encode after the start
+        of_other |= {AHEAD: of_other.get(CLICK, {}), AHEAD_BEGIN: of_other.get(BEGIN, {})}
     heads = ["", *names, *([f"{names[0]} / {names[1]}"] if is_pair else [])]
     lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
     for measure, digits in _rows_of(measures.values()):
@@ -93,14 +97,15 @@ STEP, CPU = "s a step", "CPU-s a step"
 LOAD, FIRST, CLICK = "process start to model loaded, s", "process start to first step, s", "to first step, s"
 BEGIN = "to where the first step begins, worked out, s"
 AGAIN = "the same picture again: to first step, s"
+AHEAD, AHEAD_BEGIN = "encoded ahead: to first step, s", "encoded ahead: to where the first step begins, worked out, s"
 FIRST_CPU, CLICK_CPU = "process start to first step, CPU-s", "to first step, CPU-s"
 FILE, CLICK_FILE, WHOLE = "process start to file, s", "to file, s", f"to file with {SAMPLES} steps, worked out, s"
 FLOP, OPERATIONS, SHARE = "TFLOP a step", "operations a step", "of the matrix rate, %"
 HOST, GPU = "peak memory, GB", "peak GPU memory, GB"
 LAYERS, NUMBERS = "layers trained", "numbers trained, M"
 _DIGITS = {
-    BEGIN: 2, CLICK: 2, CLICK_CPU: 2, AGAIN: 2, STEP: 3, CPU: 3, CLICK_FILE: 1, WHOLE: 1, LOAD: 1, FIRST: 1,
-    FIRST_CPU: 1, FILE: 1, HOST: 2, GPU: 2, FLOP: 3, SHARE: 0, OPERATIONS: 0, LAYERS: 0, NUMBERS: 2,
+    BEGIN: 2, CLICK: 2, CLICK_CPU: 2, AGAIN: 2, AHEAD_BEGIN: 2, AHEAD: 2, STEP: 3, CPU: 3, CLICK_FILE: 1, WHOLE: 1,
+    LOAD: 1, FIRST: 1, FIRST_CPU: 1, FILE: 1, HOST: 2, GPU: 2, FLOP: 3, SHARE: 0, OPERATIONS: 0, LAYERS: 0, NUMBERS: 2,
 }  # fmt: skip
 """All measures in the order of the table, with decimals."""
 
@@ -121,6 +126,8 @@ def _measures(of: Sequence[Row], run: Row, floors: Sequence[Row]) -> dict[str, V
             found[STEP][key, row["index"]], found[CPU][key, row["index"]] = row["wall_s"], row["cpu_s"]
         elif row["kind"] == "again":
             found[AGAIN][key] = row["first_step_s"]
+        elif row["kind"] == "ahead":
+            found[AHEAD][key] = row["first_step_s"]
         elif row["kind"] == "end":
             _at_end(found, key, row)
     _work_out(found, {row["round"]: row["last_s"] for row in of if row["kind"] == "end"})
@@ -135,6 +142,8 @@ def _work_out(found: dict[str, Value], last_s: Value) -> None:
     """What follows from the step's time; `last_s` is what came after the last one."""
     for key, click_s in found[CLICK].items():
         steps = [value for (round_, _), value in found[STEP].items() if round_ == key]
+        if steps and key in found[AHEAD]:
+            found[AHEAD_BEGIN][key] = found[AHEAD][key] - median(steps)
         if steps:
             found[BEGIN][key] = click_s - median(steps)
         if steps and key in last_s:

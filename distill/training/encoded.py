@@ -37,6 +37,12 @@ class Memory:
         """Bytes kept now."""
         return self._size
 
+    def forget(self) -> None:
+        """All of it."""
+        with self._lock:
+            self._kept.clear()
+            self._size = 0
+
     def recall(
         self, key: Hashable | None, make: Callable[[], Tensors], device: torch.device, *, if_room: bool = False
     ) -> Tensors:

@@ -59,6 +59,8 @@ def measured():
         if name == "ours":
             rows.append({"pair": "kohya", "trainer": name, "round": 0, "kind": "loaded", "wall_s": 4.0, "cpu_s": 4.0})
             rows.append({"pair": "kohya", "trainer": name, "round": 0, "kind": "again", "first_step_s": 15.0})
+            ahead = {"encode_s": 9.0, "first_step_s": 16.0}
+            rows.append({"pair": "kohya", "trainer": name, "round": 0, "kind": "ahead", **ahead})
         rows.append(step(name, 0, 1, 9.0 * factor, after_click_s=5.0 * factor))
         rows.append(step(name, 0, 2, 99.0, flop=10**12, operations=3000))
         rows += [step(name, 0, index, (10 + index) * factor) for index in (3, 4, 5)]
@@ -75,6 +77,8 @@ def test_the_table_has_medians_spread_and_ratios_of_the_same_steps():
     assert "| to first step, CPU-s | 5.00 | 18.00 | 0.28 |" in text  # without what loading the model took
     assert "| to where the first step begins, worked out, s | -9.00 | -18.00 | 0.50 |" in text
     assert "| the same picture again: to first step, s | 15.00 | - | - |" in text
+    assert "| encoded ahead: to first step, s | 16.00 | 10.00 | 1.60 |" in text  # the other's is its own
+    assert "| encoded ahead: to where the first step begins, worked out, s | 2.00 | -18.00 | -0.11 |" in text
     assert "| TFLOP a step | 1.000 | 1.000 | 1.00 |" in text
     assert "| of the matrix rate, % | 71 (67-77) |" in text  # 1 TFLOP in 14 s of 0.1 TFLOP/s
     assert f"| {page.WHOLE} | {5 + 119 * 14 + 1}.0 |" in text
@@ -153,7 +157,9 @@ def test_ours_on_the_pocket_checkpoint(tmp_path):
     recipe = peers.pocket(asked, **{**peers.PLAIN, "repeats": 3, "epochs": 1, "resolution": 64})
     told = []
     turns.side_by_side([recipe], tmp_path / "work", told.append)
-    assert [row["kind"] for row in told] == ["loaded", "step", "step", "step", "again", "end"]
+    assert [row["kind"] for row in told] == ["loaded", "step", "step", "step", "again", "ahead", "end"]
+    assert told[5]["encode_s"] > 0
+    assert told[5]["first_step_s"] > 0
     assert 0 < told[1]["after_click_s"] < told[1]["wall_s"]
     assert told[2]["flop"] > 10**8
     assert told[-1]["layers"] > 0

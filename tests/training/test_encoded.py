@@ -39,6 +39,16 @@ def models(lent: Models, monkeypatch: pytest.MonkeyPatch) -> Models:
     return lent
 
 
+def test_what_is_forgotten_is_encoded_anew(models: Models, passes: Counter[str]) -> None:
+    first = encoded(models)
+    encoding.MEMORY.forget()
+    assert encoding.MEMORY.size == 0
+    again, once = encoded(models), passes["Encoder"]
+    encoded(models)
+    assert (once, passes["Encoder"]) == (2, 2)
+    assert torch.equal(first.items[0].mean, again.items[0].mean)
+
+
 @pytest.fixture
 def passes() -> Iterator[Counter[str]]:
     """How often the real encoders ran. A hook on all modules, as one on a single module forbids to keep anything."""
