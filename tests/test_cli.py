@@ -36,7 +36,8 @@ def train(checkpoint, *more):
 
 def test_train_then_generate_then_info(checkpoint, folder, capsys):
     assert train(checkpoint, "--captions", "woman, red hair") == 0
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "100%" in err  # the bar goes on after the first epoch's meters and picture
     assert "captions  fip zor woman, red hair" in out
     assert "prompt    fip zor woman, red hair, <lora:fip_zor:0.6>" in out
     assert Path("models/Lora/fip_zor.safetensors").is_file()

@@ -38,7 +38,7 @@ def follow(events: Iterable[Event], *, as_json: bool) -> Done:
             bar.set_postfix_str(f"loss {event.loss:.4f}", refresh=False)
             bar.update()
         else:
-            if bar is not None and not isinstance(event, Saved | Noted):
+            if bar is not None and isinstance(event, Done):
                 bar.close()
             for line in _lines(event):
                 tqdm.write(line, file=sys.stdout)
