@@ -58,16 +58,18 @@ def main() -> None:
 
 def _run(arguments: argparse.Namespace, judge: Judge) -> None:
     """What is not done yet of its recipes and subjects."""
-    done = {(row["recipe"], row["subject"], row["total"]) for row in fidelity_page.rows(arguments.out)}
+    rows = filter(fidelity_page.is_last, fidelity_page.rows(arguments.out))
+    done = {(row["recipe"], row["subject"], row["total"], row["weight"]) for row in rows}
     shard, shards = map(int, arguments.shard.split("/"))
     first = bank.TUNING if arguments.tuning else bank.REPORTING
     for number in range(arguments.first + shard, arguments.first + arguments.subjects, shards):
         subject = bank.subject(number, first)
         for recipe in ("base", *arguments.recipes):
-            total = 0 if recipe == "base" else arguments.total
-            if (recipe, number, total) in done:
+            total, wanted = (0, [0.0]) if recipe == "base" else (arguments.total, arguments.weights)
+            weights = [weight for weight in wanted if (recipe, number, total, weight) not in done]
+            if not weights:
                 continue
-            rows = list(_measured(recipe, subject, judge, arguments))
+            rows = list(_measured(recipe, subject, judge, arguments, weights))
             with arguments.out.open("a", encoding="utf-8") as out:
                 for row in rows:
                     out.write(json.dumps({"recipe": recipe, "subject": number, "total": total, **row}) + "\n")
@@ -99,9 +101,9 @@ def _arguments() -> argparse.Namespace:
 
 
 def _measured(
-    recipe: str, subject: bank.Subject, judge: Judge, arguments: argparse.Namespace
+    recipe: str, subject: bank.Subject, judge: Judge, arguments: argparse.Namespace, weights: list[float]
 ) -> Iterator[dict[str, Any]]:
-    """One row for each judged epoch and weight."""
+    """One row for each judged epoch and weight; earlier epochs come with the first weight of all."""
     with tempfile.TemporaryDirectory() as folder:
         host = Standalone(arguments.checkpoint, lora_dir=Path(folder))
         host.work_dir = arguments.work  # class pictures are made once for all subjects
@@ -110,10 +112,11 @@ def _measured(
                 judged = _judged(quick(models), subject, "", judge, arguments.seeds)
                 yield {"step": 0, "weight": 0.0, "seconds": 0.0, **judged}
             return
-        options = options_of(recipe, subject, host, arguments.total, keep_epochs=bool(arguments.samples))
+        samples = arguments.samples if arguments.weights[0] in weights else []
+        options = options_of(recipe, subject, host, arguments.total, keep_epochs=bool(samples))
         saved, seconds, trigger = trained(host, subject, options)
         batch = batch_of(options)
-        wanted = [file for file in saved if file.step * batch in arguments.samples] or saved[-1:]
+        wanted = [file for file in saved if file.step * batch in samples] or saved[-1:]
         skip = options.caption.clip_skip
         with host.borrow() as models:
             meters = _meters(models, subject, trigger, options)
@@ -121,7 +124,7 @@ def _measured(
             for file in wanted:
                 with merged(models, file.path, 1.0):
                     reading = asdict(meters.read())
-                for weight in arguments.weights if file is wanted[-1] else arguments.weights[:1]:
+                for weight in weights if file is wanted[-1] else arguments.weights[:1]:
                     with merged(drawing, file.path, weight, models):
                         judged = _judged(drawing, subject, trigger, judge, arguments.seeds, skip)
                     yield {

@@ -81,6 +81,7 @@ def page(path: Path, before: str) -> str:
     tables = {
         "recipes": recipes(peers),
         "ahead": compared(peers),
+        "ahead-full": compared(peers, 1.0),
         "time": equal_time(peers),
         "weights": weights(of),
         "steps": steps(of),
@@ -99,9 +100,9 @@ def recipes(of: Sequence[Row]) -> str:
     return _table(("recipe",), grouped)
 
 
-def compared(of: Sequence[Row]) -> str:
-    """By how much ours is ahead of each, on the same subjects."""
-    grouped = _grouped(of, lambda row: row["recipe"] if _is_main(row) else None)
+def compared(of: Sequence[Row], weight: float = MAIN) -> str:
+    """By how much ours is ahead of each at that weight, on the same subjects."""
+    grouped = _grouped(of, lambda row: row["recipe"] if _is_main(row, weight) else None)
     lines = _head("against", "n", "likeness", "obedience", "combined", "time")
     for recipe in sorted(set(grouped) - {OURS}) if OURS in grouped else ():
         other = grouped[recipe]
@@ -139,7 +140,7 @@ def weights(of: Sequence[Row]) -> str:
     """Ours and the goals at each weight."""
     several = {row["recipe"] for row in of if row["weight"] not in (0.0, MAIN)}
     grouped = _grouped(
-        of, lambda row: (row["recipe"], f"{row['weight']:g}") if row["recipe"] in several and _is_last(row) else None
+        of, lambda row: (row["recipe"], f"{row['weight']:g}") if row["recipe"] in several and is_last(row) else None
     )
     return _table(("recipe", "weight"), grouped)
 
@@ -161,12 +162,13 @@ def steps(of: Sequence[Row]) -> str:
     return _table(("recipe", "of", "step"), grouped)
 
 
-def _is_main(row: Row) -> bool:
-    return bool(row["weight"] == MAIN and row["total"] == STEPS and _is_last(row))
+def _is_main(row: Row, weight: float = MAIN) -> bool:
+    return bool(row["weight"] == weight and row["total"] == STEPS and is_last(row))
 
 
-def _is_last(row: Row) -> bool:
-    return bool(row["step"] >= 0.9 * row["total"] > 0)
+def is_last(row: Row) -> bool:
+    """Whether it is of the end of a training, or of none."""
+    return bool(row["step"] >= 0.9 * row["total"])
 
 
 def _grouped(of: Sequence[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:

@@ -21,6 +21,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "ours": {},
     **{name: dict(find(name, BUILT_IN).values) for name in ("One Image", "Part 2", "Distillery")},
     **{goal.label: dict(goal.values) for goal in GOALS},
+    "blank teacher in each step": {"teacher_blank": 0.25},
     "One Image, our rate": {**find("One Image", BUILT_IN).values, "unet_lr": 1e-3, "text_encoder_lr": 5e-4},
     "kohya_ss": {
         **find("One Image", BUILT_IN).values,
@@ -32,8 +33,9 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 _ALL = {"tuning": False, "seeds": 4, "weights": [0.8], "samples": []}
 PUBLISHED: tuple[dict[str, Any], ...] = (
-    {**_ALL, "total": 120, "recipes": ["ours"], "weights": [0.8, 0.6], "samples": [48, 84, 120]},
-    {**_ALL, "total": 120, "recipes": ["One Image", "Part 2", "kohya_ss", "plain 4", "plain 16", "plain 64"]},
+    {**_ALL, "total": 120, "recipes": ["ours"], "weights": [0.8, 0.6, 1.0], "samples": [48, 84, 120]},
+    {**_ALL, "total": 120, "recipes": ["One Image", "Part 2", "kohya_ss", "plain 4"]},
+    {**_ALL, "total": 120, "recipes": ["plain 16", "plain 64"], "weights": [0.8, 1.0]},
     # the same time as ours, as far as epochs are apart
     {**_ALL, "total": 90, "recipes": ["plain 16", "plain 64", "kohya_ss"]},
     {**_ALL, "total": 100, "recipes": ["plain 4"]},

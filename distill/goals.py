@@ -40,8 +40,9 @@ GOALS: tuple[Goal, ...] = (
     _goal("Flexible", "Recognisable, and free to change with the prompt."),
     _goal(
         "Character",
-        "Who is shown, in other places too: what the checkpoint says without words is held. About twice the time.",
-        teacher_blank=0.25,
+        "Who is shown, in other places too: what the checkpoint says without words is held. A sixth more time.",
+        teacher_blank=1.0,
+        teacher_every=8,
         preferred_weight=0.8,
     ),
     _goal(

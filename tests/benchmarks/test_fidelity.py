@@ -128,3 +128,25 @@ def test_photographs_are_judged_by_dino_and_clip(tmp_path):
     assert {one["kind"] for one in rows} == {"replicate", "remove", "add", "setting", "few", "class"}
     assert all(-1 <= one["likeness"] <= 1 and -1 <= one["obedience"] <= 1 for one in rows)
     assert photo.table(rows).count("\n") == 13
+
+
+def test_a_run_goes_on_where_it_ended_weight_by_weight(tmp_path, monkeypatch):
+    import fidelity
+    import fidelity_page as page
+
+    def judged(recipe, subject, judge, arguments, weights):
+        return [{"weight": weight, "step": 0 if recipe == "base" else 100} for weight in weights]
+
+    def run(*weights):
+        given = {"out": tmp_path / "rows.jsonl", "shard": "0/1", "tuning": False, "first": 2, "subjects": 1}
+        given |= {"recipes": ["ours"], "weights": list(weights), "samples": [], "total": 100}
+        fidelity._run(argparse.Namespace(**given), None)
+        return [
+            tuple(row[name] for name in ("recipe", "subject", "total", "weight")) for row in page.rows(given["out"])
+        ]
+
+    monkeypatch.setattr(fidelity, "_measured", judged)
+    first = [("base", 2, 0, 0.0), ("ours", 2, 100, 0.8)]
+    assert run(0.8) == first
+    assert run(0.8) == first
+    assert run(0.8, 1.0) == [*first, ("ours", 2, 100, 1.0)]
