@@ -7,6 +7,7 @@
     if (window.distill) return; // loaded twice, by a page that was built again
 
     const ACTIVE_MS = 1000, IDLE_MS = 5000, BEAT_MS = 250, TYPING_MS = 350, SETTLED_MS = 2500, GIVE_UP_MS = 10000;
+    const RESTS = 3, LONGEST_REST_MS = 5000, UNSEEN_BEATS = 8;
 
     /* ---- the page ---- */
 
@@ -40,12 +41,14 @@
     const hooks = {beat: [], state: []}; // of the other files: called at each beat, at each word of the server
     let state = {state: "idle", active: false};
     let heard = "";
-    let askedAt = 0, waiting = false, patience = 1;
+    let askedAt = 0, restMs = 0, waiting = false, patience = 1;
 
     function listen() {
         const said = one("#distill_state [data-distill]")?.dataset.distill;
         if (!said || said === heard) return;
         heard = said;
+        // A large page takes its time over each answer: it gets three times as long for everything else.
+        if (waiting) restMs = Math.min(LONGEST_REST_MS, RESTS * (Date.now() - askedAt));
         waiting = false;
         patience = 1;
         const before = state;
@@ -86,13 +89,14 @@
         }
     }
 
+    const isSeen = (root) => !document.hidden && root.offsetParent !== null;
     const isBusy = () => state.active || ["waiting", "running"].includes(state.words?.state);
 
     function tick() {
         const root = one("#distill_root");
-        if (document.hidden || !root || root.offsetParent === null) return;
+        if (!root || !isSeen(root)) return;
         const since = Date.now() - askedAt;
-        if (waiting ? since < GIVE_UP_MS * patience : since < (isBusy() ? ACTIVE_MS : IDLE_MS)) return;
+        if (waiting ? since < GIVE_UP_MS * patience : since < Math.max(restMs, isBusy() ? ACTIVE_MS : IDLE_MS)) return;
         if (waiting) patience = Math.min(6, 2 * patience); // the server is away: ask less and less often
         askedAt = Date.now();
         waiting = true;
@@ -194,7 +198,7 @@
 
     /* ---- start ---- */
 
-    let counted = false, asked = false;
+    let counted = false, asked = false, beats = 0;
 
     // gradio keeps room for texts that are empty.
     function tidy(root) {
@@ -206,7 +210,7 @@
 
     function beat() {
         const root = one("#distill_root");
-        if (!root) return;
+        if (!root || (++beats % UNSEEN_BEATS && !isSeen(root))) return; // another tab has the page's time
         tidy(root);
         listen();
         hooks.beat.forEach((hook) => hook());
