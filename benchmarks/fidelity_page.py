@@ -21,6 +21,7 @@ MAIN = 0.8  # the weight of the main table
 STEPS = 120
 OURS = "ours"
 GOALS = ("Replicate", "Flexible", "Character", "Style")  # the tab's; they have a table of their own
+TAUGHT = "blank teacher in each step"  # for the goals' table, too
 AXES = ("likeness", "obedience", "kept", "remove", "identity", "add", "replace", "bleed", "class", "leak", "recall")
 
 
@@ -77,7 +78,7 @@ def _of(of: Sequence[Row], subject: int) -> list[Row]:
 def page(path: Path, before: str) -> str:
     """The page with its tables made anew from the rows at `path`; without markers, all tables one after another."""
     of = rows(path)
-    peers = [row for row in of if row["recipe"] not in GOALS]
+    peers = [row for row in of if row["recipe"] not in (*GOALS, TAUGHT)]
     tables = {
         "recipes": recipes(peers),
         "ahead": compared(peers),
@@ -137,11 +138,10 @@ def _timed(step: int, of: Sequence[Row]) -> list[str]:
 
 
 def weights(of: Sequence[Row]) -> str:
-    """Ours and the goals at each weight."""
+    """What was judged at several: at its own samples where it is a goal, else at those of all."""
     several = {row["recipe"] for row in of if row["weight"] not in (0.0, MAIN)}
-    grouped = _grouped(
-        of, lambda row: (row["recipe"], f"{row['weight']:g}") if row["recipe"] in several and is_last(row) else None
-    )
+    whole = [row for row in of if is_last(row) and (row["total"] == STEPS or row["recipe"] in GOALS)]
+    grouped = _grouped(whole, lambda row: (row["recipe"], f"{row['weight']:g}") if row["recipe"] in several else None)
     return _table(("recipe", "weight"), grouped)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from fidelity_page import TAUGHT
+
 from distill.goals import GOALS
 from distill.options import Options
 from distill.presets import BUILT_IN, find
@@ -21,7 +23,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "ours": {},
     **{name: dict(find(name, BUILT_IN).values) for name in ("One Image", "Part 2", "Distillery")},
     **{goal.label: dict(goal.values) for goal in GOALS},
-    "blank teacher in each step": {"teacher_blank": 0.25},
+    TAUGHT: {"teacher_blank": 0.25},
     "One Image, our rate": {**find("One Image", BUILT_IN).values, "unet_lr": 1e-3, "text_encoder_lr": 5e-4},
     "kohya_ss": {
         **find("One Image", BUILT_IN).values,
