@@ -13,10 +13,12 @@ def test_what_no_caption_names_is_shown_and_added_by_a_click(page):
     upload(page)
     written = "woman, long red hair, green eyes, smile, blue sweater, earrings, window, yellow background, upper body"
     page.locator(CAPTIONS).fill(written)
-    assert not page.locator("#distill_residue").is_visible()
+    is_there = page.locator("#distill_root[data-saved]").count() == 1  # the LoRA of another test on this server
+    assert page.locator("#distill_residue").is_visible() == is_there
     set_option(page, "sampling", "sample_every", 0)
     text_is(page, "#distill_cost", r"^60 steps")
     page.click("#distill_go")
+    page.wait_for_selector("#distill_root[data-active]")
     page.wait_for_selector("#distill_root[data-state=done]")
     page.click("#distill_residue")
     page.wait_for_selector("#distill_residue_stop", state="visible")
