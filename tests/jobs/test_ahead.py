@@ -53,7 +53,10 @@ def weights(job):
     return {name: tensor.tolist() for name, tensor in load_file(job.saved[-1].path).items()}
 
 
-@pytest.mark.parametrize("changes", [{}, {"flip": True}, {"crop": "aspect"}, {"resolution": 64}])
+OTHERS = ({"crop": "aspect"}, {"resolution": 64})
+
+
+@pytest.mark.parametrize("changes", [{"flip": True}, *(pytest.param(o, marks=pytest.mark.slow) for o in OTHERS)])
 def test_the_training_after_it_encodes_nothing_and_makes_the_same(host, jobs, encoded, changes):
     alone = trained(jobs, **changes)
     assert len(encoded) == 1
