@@ -148,14 +148,13 @@ def peak_gpu_gb() -> float | None:
 def ours(reports: Reports, asked: dict[str, Any]) -> None:
     """Distill as a host calls it: load the model, then the click."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from distill.events import Done
+    from distill.events import Done, Step
     from distill.hosts.standalone import Standalone
     from distill.image.loading import load
     from distill.jobs.ahead import Ahead
     from distill.options import Options
     from distill.pipeline import distill
     from distill.training import encoded
-    from distill.training.loop import Step
 
     host = Standalone(Path(asked["checkpoint"]), lora_dir=Path(asked["out"]), device=asked["device"])
     with host.borrow():
@@ -168,28 +167,22 @@ def ours(reports: Reports, asked: dict[str, Any]) -> None:
             reports.step()
         if isinstance(event, Done):
             done_at = time.time()
-    reports.tell("again", first_step_s=_to_first_step_s(host, asked, options))
+
+    def to_first_step_s() -> float:
+        clicked = time.time()
+        with contextlib.closing(distill(host, Path(asked["picture"]), asked["tags"], options)) as events:
+            next(event for event in events if isinstance(event, Step))
+            return time.time() - clicked
+
+    reports.tell("again", first_step_s=to_first_step_s())
     encoded.MEMORY.forget()  # to it the picture is new again
     ahead = Ahead(host, lambda: False)
     asked_at = time.time()
     ahead.start(load(Path(asked["picture"])).image, options)
     ahead.wait(600)
-    took_s = time.time() - asked_at
-    reports.tell("ahead", encode_s=took_s, first_step_s=_to_first_step_s(host, asked, options))
+    encode_s = time.time() - asked_at
+    reports.tell("ahead", encode_s=encode_s, first_step_s=to_first_step_s())
     reports.end(done_at)
-
-
-def _to_first_step_s(host: Any, asked: dict[str, Any], options: Any) -> float:
-    """From a click, which nothing comes of."""
-    from distill.pipeline import distill
-    from distill.training.loop import Step
-
-    clicked = time.time()
-    events = distill(host, Path(asked["picture"]), asked["tags"], options)
-    next(event for event in events if isinstance(event, Step))
-    took_s = time.time() - clicked
-    events.close()  # type: ignore[attr-defined]
-    return took_s
 
 
 def script(reports: Reports, asked: dict[str, Any]) -> None:

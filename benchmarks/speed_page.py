@@ -57,10 +57,9 @@ def table(of: Sequence[Row], run: Row, floors: Sequence[Row]) -> str:
     names = sorted({row["trainer"] for row in of}, key=lambda name: name != OURS)
     measures = {name: _measures([row for row in of if row["trainer"] == name], run, floors) for name in names}
     is_pair = len(names) == 2
-    for of_other in (
-        measures[name] for name in names[1:] if AHEAD in measures[names[0]]
-    ):  # they encode after the start
-        of_other |= {AHEAD: of_other.get(CLICK, {}), AHEAD_BEGIN: of_other.get(BEGIN, {})}
+    if is_pair and AHEAD in measures[names[0]]:  # the other encodes after its start
+        other = measures[names[1]]
+        other |= {AHEAD: other.get(CLICK, {}), AHEAD_BEGIN: other.get(BEGIN, {})}
     heads = ["", *names, *([f"{names[0]} / {names[1]}"] if is_pair else [])]
     lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
     for measure, digits in _rows_of(measures.values()):

@@ -61,7 +61,7 @@ class WebUIHost:
             chosen = self._chosen()
             model = self._model_in_memory()
             self._refuse(chosen, model)
-            at_hand = model is not None and Path(model.sd_checkpoint_info.filename) == chosen.path
+            at_hand = _is_of(model, chosen)
             return Loaded(name=chosen.name, native_px=self._native_px(model, chosen.path), at_hand=at_hand)
         except CheckpointError as error:
             return Loaded(name=chosen.name if chosen else "", problem=str(error))
@@ -130,7 +130,7 @@ class WebUIHost:
 
     def _refuse(self, chosen: Chosen, model: Any) -> None:
         """Raises CheckpointError when the checkpoint is known to be none that Distill trains."""
-        if model is not None and Path(model.sd_checkpoint_info.filename) == chosen.path:
+        if _is_of(model, chosen):
             for flag, kind in FLAGS:
                 if getattr(model, flag, False):
                     raise refusal(chosen.name, kind)
@@ -151,6 +151,10 @@ class WebUIHost:
             return alphas_cumprod
         rescaled: torch.Tensor = module("modules.sd_models").rescale_zero_terminal_snr_abar(alphas_cumprod.clone())
         return rescaled
+
+
+def _is_of(model: Any, chosen: Chosen) -> bool:
+    return model is not None and Path(model.sd_checkpoint_info.filename) == chosen.path
 
 
 @lru_cache(maxsize=8)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -55,11 +55,8 @@ def graphed(
     if recorder is None:
         yield eager
         return
-    passes = Replays(eager, models, data, adapters, options, course, steps, recorder)
-    try:
+    with closing(Replays(eager, models, data, adapters, options, course, steps, recorder)) as passes:
         yield passes
-    finally:
-        passes.close()
 
 
 def is_plain(models: Models, data: DataSet, adapters: Sequence[Adapter], options: Options, course: Course) -> bool:
@@ -74,7 +71,7 @@ def is_plain(models: Models, data: DataSet, adapters: Sequence[Adapter], options
         and data.encoder_hidden_states is not None
         and all(adapter.part == "unet" and adapter.form == "lora" for adapter in adapters)
         and not Dropout(options.network).is_on
-        and not all(teacher_asked(options.regularization, step) for step in (0, 1))
+        and not teacher_asked(options.regularization, 0)  # then each step does
         and not any(map(_is_heard, models.unet.modules()))
     )
 

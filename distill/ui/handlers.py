@@ -41,7 +41,8 @@ class Handlers:
         try:
             options = options_form.read(values)
             draft = drafts.look(_image(picture), options.picture, self.jobs.host.loaded().native_px)
-            self.jobs.ahead.start(_image(picture), options)
+            if self._may_train:
+                self.jobs.ahead.start(_image(picture), options)
             return draft, html.notes(draft.prepared.notes)
         except DistillError as error:
             return None, html.problem(error.message, error.hint)
