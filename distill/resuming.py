@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from distill.options import (
     each_option,
 )
 from distill.output import states
+from distill.output.beside import Beside
 from distill.output.lora_file import unused_name
 from distill.output.states import Kept
 from distill.saving import is_of
@@ -51,6 +53,7 @@ class Keeping:
     enabled: bool = True
     kept: Kept | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)  # what is written with each state
+    beside: Beside[list[str]] = field(default_factory=Beside)
 
     @property
     def began_at(self) -> datetime:
@@ -82,23 +85,43 @@ class Keeping:
         return Resumed(then["step"], total, tuple(then["losses"]), _news(then["packages"], now["packages"]))
 
     def keep(self, course: Course, watch: Watch, losses: Sequence[float]) -> list[str]:
-        """Write down where the course is; says so where that can't be done, and the training goes on either way."""
+        """Write down where the course is, beside what comes next; `settle` must come before the next one.
+
+        Says so where that can't be done, as `settle` does, and the training goes on either way.
+        """
         if not self.enabled or self.folder is None:
             return []
         try:
             state, (seen, best) = course.state(), watch.state()
-            values = {**self.facts, "step": state.step, "losses": list(losses), "course": state.values, "watch": seen}
-            states.write(self.folder, values, {**state.tensors, **best})
-            states.tidy(self.folder.parent.parent)
         except (DistillError, MemoryError) as error:
-            what = error.message if isinstance(error, DistillError) else "Out of memory."
-            return [f"The training's state can't be kept, so it could not go on after a crash: {what}"]
+            return [_unkept(error)]
+        values = {**self.facts, "step": state.step, "losses": list(losses), "course": state.values, "watch": seen}
+        self.beside.begin(partial(_write, self.folder, values, {**state.tensors, **best}))
         return []
+
+    def settle(self) -> list[str]:
+        """Wait for what is being written."""
+        return self.beside.end() or []
 
     def end(self) -> None:
         """Nothing is to go on from here."""
+        self.settle()
         if self.folder is not None:
             states.remove(self.folder)
+
+
+def _write(folder: Path, values: dict[str, Any], tensors: dict[str, torch.Tensor]) -> list[str]:
+    try:
+        states.write(folder, values, tensors)
+        states.tidy(folder.parent.parent)
+    except (DistillError, MemoryError) as error:
+        return [_unkept(error)]
+    return []
+
+
+def _unkept(error: DistillError | MemoryError) -> str:
+    what = error.message if isinstance(error, DistillError) else "Out of memory."
+    return f"The training's state can't be kept, so it could not go on after a crash: {what}"
 
 
 def keeping_of(work_dir: Path, key: str, options: Options, kept: Kept | None, tags: Sequence[Sequence[str]]) -> Keeping:

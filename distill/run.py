@@ -49,6 +49,9 @@ class Run:
         except (GeneratorExit, KeyboardInterrupt):  # discarded
             keeping.end()
             raise
+        except BaseException:
+            keeping.settle()
+            raise
         keeping.end()
 
     def _keeping(self) -> Keeping:
@@ -119,6 +122,7 @@ class Run:
                     continue
                 average.update()
                 losses.append(step.loss)
+                yield from map(Noted, keeping.settle())  # the state was written beside picture and step
                 yield step
                 if step.index == step.total:
                     break
