@@ -87,7 +87,27 @@ def page(webui: WebUI, request: pytest.FixtureRequest) -> Iterator[object]:
         browser = started.chromium.launch(executable_path=chromium, args=FLAGS)
         page = browser.new_page(viewport={"width": 1360, "height": 1000})
         page.set_default_timeout(60_000)
+        page.add_init_script(COUNT_SOCKETS)
         page.goto(webui.url)
         page.wait_for_selector("#txt2img_prompt textarea")
         yield page
+        settle(page)
         browser.close()
+
+
+COUNT_SOCKETS = """
+    window.sockets = { open: 0, changed: Date.now() };
+    const count = (by) => { sockets.open += by; sockets.changed = Date.now(); };
+    window.WebSocket = class extends WebSocket {
+        constructor(...args) { super(...args); count(1); this.addEventListener("close", () => count(-1)); }
+    };
+"""
+
+
+def settle(page) -> None:
+    """Wait until no event of the page is under way, which must come before leaving it.
+
+    gradio 3.41 never ends the task of an event whose page has gone before its data were asked for, and with one of
+    those A1111's Reload UI waits for ever: seen with the WebUI's own `settings_json` of a page just loaded.
+    """
+    page.wait_for_function("!sockets.open && Date.now() - sockets.changed > 1500")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.test_options import choose
-from tests.webui.conftest import PORTRAIT, WebUI, active
+from tests.webui.conftest import PORTRAIT, WebUI, active, settle
 from tests.webui.test_story import CAPTIONS, number
 
 pytestmark = pytest.mark.webui
@@ -24,6 +24,7 @@ def test_a_preset_trains(webui: WebUI, page, preset: str) -> None:
 
 
 def open_tab(page) -> None:
+    settle(page)
     page.reload()
     page.wait_for_selector("#txt2img_prompt textarea")
     page.evaluate("switch_to_distill()")

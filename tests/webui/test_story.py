@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import ImageChops
 
-from tests.webui.conftest import PORTRAIT, WebUI, active
+from tests.webui.conftest import PORTRAIT, WebUI, active, settle
 
 pytestmark = pytest.mark.webui
 
@@ -88,6 +88,7 @@ def train(page, shot) -> None:
     page.wait_for_function(step, timeout=300_000)
     page.wait_for_timeout(4000)
     shot("during")
+    settle(page)
     page.reload()  # coming back finds the job again
     page.wait_for_selector("#txt2img_prompt textarea")
     page.evaluate("switch_to_distill()")
@@ -169,6 +170,7 @@ def test_reload_ui_does_not_stop_a_job(webui: WebUI, page) -> None:
     options = {"epochs": 1, "resolution": 64, "preview": False, "sample_every": 0, "network_dim": 4}
     job = webui.train(captions, repeats=600 if webui.size_px > 64 else 20, **options)
     webui.wait(job["id"], lambda job: job["step"] >= 1 or not active(job))
+    settle(page)
     page.evaluate("gradioApp().getElementById('settings_restart_gradio').click()")
     page.wait_for_timeout(3000)
     for _ in range(60):
