@@ -12,7 +12,16 @@
     /* ---- the page ---- */
 
     const app = () => (typeof window.gradioApp === "function" ? window.gradioApp() : document);
-    const one = (selector) => app().querySelector(selector);
+    const within = (selector) => [...(one("#distill_root")?.querySelectorAll(selector) || [])];
+
+    // Looks are many a second: a page that lacks the id would be searched to its end for what is in it.
+    function one(selector) {
+        const [, id, inner] = /^#([\w-]+)(?: ([^,>+~ ][^,]*))?$/.exec(selector) || [];
+        if (!id) return app().querySelector(selector);
+        const holder = app().getElementById(id);
+        return holder && inner ? holder.querySelector(inner) : holder;
+    }
+
     const press = (id) => one(`#${id}`)?.click();
     const field = (id) => one(`#${id} textarea`) || one(`#${id} input`);
 
@@ -155,7 +164,7 @@
     }
 
     function mark() {
-        const tiles = [...app().querySelectorAll("#distill_strip [data-lora]")];
+        const tiles = within("#distill_strip [data-lora]");
         if (!tiles.length) return;
         const chosen = field("distill_chosen")?.value;
         const fallback = one("#distill_strip [data-chosen]")?.dataset.chosen;
@@ -172,7 +181,7 @@
         const way = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1}[event.key];
         if (!tile || !way) return;
         event.preventDefault();
-        const tiles = [...app().querySelectorAll("#distill_strip [data-lora]")];
+        const tiles = within("#distill_strip [data-lora]");
         const next = tiles[(tiles.indexOf(tile) + way + tiles.length) % tiles.length];
         choose(next.dataset.lora);
         next.focus();
@@ -189,7 +198,7 @@
         const target = event.target.closest?.("button");
         if (!target) return;
         if (target.dataset.lora) choose(target.dataset.lora);
-        else if (target.dataset.weight) app().querySelectorAll("#distill_weight input").forEach((input) => write(input, target.dataset.weight));
+        else if (target.dataset.weight) within("#distill_weight input").forEach((input) => write(input, target.dataset.weight));
         else if (target.id === "distill_discard_ask") {
             const question = "Discard this training? Its files are deleted, epochs included.";
             if (window.confirm(say(question))) press("distill_discard");
@@ -235,7 +244,7 @@
     setInterval(beat, BEAT_MS);
 
     window.distill = {
-        app, one, press, field, say, write, make, recountSoon, refreshCards, bringIntoView, hooks,
+        app, one, within, press, field, say, write, make, recountSoon, refreshCards, bringIntoView, hooks,
         size: () => state.size || [],
     };
 })();

@@ -4,7 +4,7 @@
 (function () {
     "use strict";
 
-    const {app, one, field, say, write, make, recountSoon, hooks} = window.distill;
+    const {one, within, field, say, write, make, recountSoon, hooks} = window.distill;
 
     if (window.distill.chips) return;
 
@@ -297,7 +297,7 @@
     /* ---- all of them ---- */
 
     function beat() {
-        for (const holder of app().querySelectorAll("[data-chips-for]")) {
+        for (const holder of within("[data-chips-for]")) {
             if (!editors.has(holder) && field(holder.dataset.chipsFor)) editors.set(holder, new Editor(holder));
         }
         for (const holder of editors.keys()) {

@@ -111,7 +111,7 @@
     }
 
     function beat() {
-        const found = one("[data-plan-more]");
+        const found = one("#distill_plan_more [data-plan-more]");
         if (found && found !== holder) {
             holder = found;
             cards = new Map();

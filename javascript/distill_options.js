@@ -3,7 +3,7 @@
 (function () {
     "use strict";
 
-    const {app, one, field, say, write, make, press, hooks} = window.distill;
+    const {one, within, field, say, write, make, press, hooks} = window.distill;
 
     if (window.distill.options) return;
 
@@ -12,8 +12,7 @@
     let about = null; // of each option: its default, its group, what it looks like
 
     function table() {
-        const said = one("#distill_options [data-options]")?.dataset.options;
-        if (said && !about) about = JSON.parse(said);
+        if (!about) about = JSON.parse(one("#distill_options [data-options]")?.dataset.options || "null");
         return about || {};
     }
 
@@ -76,7 +75,7 @@
     const unseen = () => JSON.parse(one("#distill_changed [data-changed]")?.dataset.changed || "{}").names || [];
 
     function draw() {
-        const counted = new Map([...app().querySelectorAll("[id^=distill_group_]")].map((group) => [group, []]));
+        const counted = new Map(within("[id^=distill_group_]").map((group) => [group, []]));
         const told = unseen();
         for (const [name, {group}] of Object.entries(table())) {
             const holder = one(`#${group}`), block = root(name);

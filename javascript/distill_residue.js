@@ -3,7 +3,7 @@
 (function () {
     "use strict";
 
-    const {app, one, hooks, chips, recountSoon} = window.distill;
+    const {one, within, hooks, chips, recountSoon} = window.distill;
 
     if (window.distill.isLooking) return;
 
@@ -30,7 +30,7 @@
     function mark() {
         const mine = chips.of("distill_captions");
         if (!mine) return;
-        for (const button of app().querySelectorAll("[data-residue-add]")) {
+        for (const button of within("[data-residue-add]")) {
             const isThere = mine.has(button.dataset.residueAdd);
             if (button.disabled !== isThere) button.disabled = isThere;
         }

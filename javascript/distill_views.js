@@ -218,7 +218,7 @@
 
         // What the server answered stands by the buttons that asked it.
         hear() {
-            const answer = one("#distill_plan_said .distill-notes, #distill_plan_said .distill-problem")?.parentElement.innerHTML || "";
+            const answer = one("#distill_plan_said")?.querySelector(".distill-notes, .distill-problem")?.parentElement.innerHTML || "";
             if (this.answer === answer) return;
             this.answer = answer;
             this.said.innerHTML = answer;
@@ -260,7 +260,7 @@
     /* ---- one line that is seen while the panel is folded ---- */
 
     function drawLine() {
-        const holder = one("[data-plan-line]");
+        const holder = one("#distill_plan_line [data-plan-line]");
         if (!holder) return;
         const isOnPicture = Boolean(board.picture);
         const line = [
@@ -282,7 +282,7 @@
     }
 
     function beat() {
-        const holder = one("[data-plan-board]");
+        const holder = one("#distill_plan_board [data-plan-board]");
         if (holder && panel?.holder !== holder) {
             panel = new Panel(holder);
             isStale = true;
