@@ -96,7 +96,7 @@ def same(found, expected):
 @pytest.mark.parametrize(
     ("given", "shapes"),
     [
-        ({"flip": True}, 1),
+        pytest.param({"flip": True}, 1, marks=pytest.mark.slow),
         ({"flip": True, "pictures": sources(masked=True, weight=0.7)}, 1),
         ({"pictures": sources(edges=(64, 128))}, 2),
         ({"min_snr_gamma": 5.0, "noise_offset": 0.1, "max_grad_norm": 0.01, "scale_weight_norms": 0.1}, 1),
@@ -115,6 +115,7 @@ def test_the_lora_is_the_eager_one_to_the_bit(models, given, shapes):
     assert not found[2].notes
 
 
+@pytest.mark.slow
 def test_and_in_half_precision():
     half, tape = tiny.small_models(dtype=torch.bfloat16), Tape()
     for parameter in half.unet.parameters():
