@@ -16,6 +16,7 @@ gc.disable()  # until all is imported: none of that is garbage
 LONGEST = (
     "tests/test_main_job.py",
     "tests/browser/test_serve.py",
+    "tests/training/test_graphed.py",
     "tests/hosts/test_contract.py",
     "tests/jobs/test_jobs.py",
     "tests/training/test_loop.py",

@@ -137,7 +137,7 @@ def run_out_of_memory(run: Any, host: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "leave", [end, fail, *(pytest.param(how, marks=pytest.mark.slow) for how in (discard, run_out_of_memory))]
+    "leave", [fail, *(pytest.param(how, marks=pytest.mark.slow) for how in (end, discard, run_out_of_memory))]
 )
 def test_given_back_on_every_way_out(webui: Any, leave: Any) -> None:
     pristine = webui.generate()

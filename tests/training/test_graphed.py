@@ -89,6 +89,11 @@ def eager(models):
     return made
 
 
+def slowly(*values):
+    """A case whose neighbours go the same way; CI asks it."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def same(found, expected):
     return found[0] == expected[0] and all(map(torch.equal, found[1], expected[1]))
 
@@ -96,12 +101,12 @@ def same(found, expected):
 @pytest.mark.parametrize(
     ("given", "shapes"),
     [
-        pytest.param({"flip": True}, 1, marks=pytest.mark.slow),
+        slowly({"flip": True}, 1),
         ({"flip": True, "pictures": sources(masked=True, weight=0.7)}, 1),
         ({"pictures": sources(edges=(64, 128))}, 2),
-        ({"min_snr_gamma": 5.0, "noise_offset": 0.1, "max_grad_norm": 0.01, "scale_weight_norms": 0.1}, 1),
-        pytest.param({"network_type": "locon", "conv_dim": 2, "block_weights": "MIDD"}, 1, marks=pytest.mark.slow),
-        pytest.param({"optimizer": "lion", "lr_warmup": 0.5}, 1, marks=pytest.mark.slow),
+        slowly({"min_snr_gamma": 5.0, "noise_offset": 0.1, "max_grad_norm": 0.01, "scale_weight_norms": 0.1}, 1),
+        slowly({"network_type": "locon", "conv_dim": 2, "block_weights": "MIDD"}, 1),
+        slowly({"optimizer": "lion", "lr_warmup": 0.5}, 1),
     ],
     ids=["flips", "mask", "two shapes", "weighed and limited", "locon", "lion"],
 )
@@ -124,6 +129,7 @@ def test_and_in_half_precision():
     assert tape.replays == STEPS
 
 
+@pytest.mark.slow
 def test_steps_that_ask_a_teacher_are_eager(models):
     given, tape = {"teacher_blank": 0.5, "teacher_every": 4}, Tape()
     assert same(run(models, tape, **given), run(models, **given))
@@ -228,17 +234,17 @@ def copied(value, places):
     ("recorder", "said"),
     [
         (Frozen, "step 1 (its gradients were off by"),
-        (lambda: Spoils(lambda g: g.mul_(1.05)), "step 1 (its gradients were off by"),
-        (lambda: Spoils(lambda g: g.fill_(torch.nan)), "step 1 (its gradients were off by inf)"),
         (lambda: Spoils(lambda g: g.zero_(), at=graphed.CHECKS), f"step {graphed.CHECKS} (its gradients were off by"),
         (lambda: Refuses(RuntimeError("operation not permitted\nat all")), "(RuntimeError: operation not permitted)"),
-        (lambda: Refuses(torch.cuda.OutOfMemoryError("CUDA out of memory.")), "out of memory"),
-        (lambda: Refuses(TypeError("no such argument")), "(TypeError: no such argument)"),
         (lambda: Refuses(DeclinedError("not here")), ""),
-        (lambda: Stumbles(at=2), "step 2 (OutOfMemoryError"),
         (lambda: Stumbles(at=graphed.CHECKS + 2), f"step {graphed.CHECKS + 2} (OutOfMemoryError"),
+        slowly(lambda: Spoils(lambda g: g.mul_(1.05)), "step 1 (its gradients were off by"),
+        slowly(lambda: Spoils(lambda g: g.fill_(torch.nan)), "step 1 (its gradients were off by inf)"),
+        slowly(lambda: Refuses(torch.cuda.OutOfMemoryError("CUDA out of memory.")), "out of memory"),
+        slowly(lambda: Refuses(TypeError("no such argument")), "(TypeError: no such argument)"),
+        slowly(lambda: Stumbles(at=2), "step 2 (OutOfMemoryError"),
     ],
-    ids=["frozen", "louder", "nan", "late", "fails", "memory", "old", "declines", "stumbles", "later"],
+    ids=["frozen", "late", "fails", "declines", "later", "louder", "nan", "memory", "old", "stumbles"],
 )
 def test_one_that_is_wrong_or_fails_leaves_the_eager_lora(models, eager, recorder, said):
     recorder = recorder()
@@ -251,7 +257,9 @@ def test_one_that_is_wrong_or_fails_leaves_the_eager_lora(models, eager, recorde
     assert not found[2].may_replay
 
 
-@pytest.mark.parametrize("name", ["noisy_latents", "timesteps", "states", "target", "weights", "share", "mask"])
+@pytest.mark.parametrize(
+    "name", ["noisy_latents", "states", "mask", *map(slowly, ("timesteps", "target", "weights", "share"))]
+)
 def test_an_input_that_is_not_handed_over_is_found_at_once(models, eager, monkeypatch, name):
     record = graphed.Replays._record
 

@@ -65,7 +65,9 @@ def same(a, b):
 
 
 def test_loss_falls():
-    losses, _ = run(tiny.models(unet=tiny.outer_unet()), repeats=80, epochs=1, batch_size=4, unet_lr=1e-2, network_dim=16)
+    losses, _ = run(
+        tiny.models(unet=tiny.outer_unet()), repeats=80, epochs=1, batch_size=4, unet_lr=1e-2, network_dim=16
+    )
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
 
 
