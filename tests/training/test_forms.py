@@ -50,7 +50,9 @@ def models():
     return tiny.models(unet=tiny.outer_unet())
 
 
-@pytest.mark.parametrize("form", ["lora", "locon", "loha", "lokr"])
+@pytest.mark.parametrize(
+    "form", ["lora", "locon", *(pytest.param(form, marks=pytest.mark.slow) for form in ("loha", "lokr"))]
+)
 @torch.no_grad()
 def test_the_file_changes_what_training_changed(models, form, tmp_path):
     plain = models.unet(*inputs()).sample

@@ -69,7 +69,7 @@ def distance(found, expected):
     [
         {},
         {"train_text_encoder": True, "batch_size": 2},
-        {"network_type": "locon", "conv_dim": 2, "gradient_checkpointing": True},
+        pytest.param({"network_type": "locon", "conv_dim": 2, "gradient_checkpointing": True}, marks=pytest.mark.slow),
         pytest.param({"network_dim": 64, "teacher_blank": 0.5}, marks=pytest.mark.slow),
         pytest.param({"network_dropout": 0.2, "rank_dropout": 0.1}, marks=pytest.mark.slow),
         pytest.param({"network_type": "loha"}, marks=pytest.mark.slow),

@@ -73,7 +73,10 @@ def checkpoints(unet):
     return any(getattr(module, "gradient_checkpointing", False) for module in unet.modules())
 
 
-@pytest.mark.parametrize("pictures", [{}, {"flip": True, "views": "upper body", "view_min_px": 64}])
+VIEWS = {"flip": True, "views": "upper body", "view_min_px": 64}
+
+
+@pytest.mark.parametrize("pictures", [{}, pytest.param(VIEWS, marks=pytest.mark.slow)])
 def test_a_batch_that_is_too_large_goes_on_picture_by_picture(tmp_path, whole, pictures):
     options = {"batch_size": 2, **pictures}
     whole = whole(**options)
