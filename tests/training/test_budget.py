@@ -31,6 +31,7 @@ def kept(models, edge, *, checkpoints=False):
         return budget.kept_bytes(models, data, [adapter], options, checkpoints=checkpoints, edge=edge)
 
 
+@pytest.mark.slow
 def test_a_corner_tells_of_the_whole():
     models = tiny.models(unet=tiny.outer_unet())
     assert kept(models, 16) * 9 == pytest.approx(kept(models, 48), rel=0.15)

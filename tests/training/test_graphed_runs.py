@@ -63,6 +63,7 @@ def same(events, others):
     )
 
 
+@pytest.mark.slow
 def test_means_meters_and_pictures_between_the_steps_change_nothing(monkeypatch, tmp_path):
     beside = {"ema_decay": 0.9, "meters": True, "sample_every": 1, "sample_steps": 2}
     tape = Tape()

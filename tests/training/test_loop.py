@@ -64,6 +64,7 @@ def same(a, b):
     )
 
 
+@pytest.mark.slow
 def test_loss_falls():
     losses, _ = run(
         tiny.models(unet=tiny.outer_unet()), repeats=80, epochs=1, batch_size=4, unet_lr=1e-2, network_dim=16
