@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
-    return ldm_file.write_checkpoint(path, tiny.unet(), tiny.vae(), tiny.text_encoder())
+    return ldm_file.write_checkpoint(path, tiny.small_unet(), tiny.vae(), tiny.text_encoder())
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ from distill.pocket import CHECKPOINT, PORTRAIT
 from distill.pocket.judge import Judge
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+# With half of the steps it can do the same.
+@pytest.fixture(scope="module", params=[{"repeats": 10}, pytest.param({}, marks=pytest.mark.slow)], ids=["half", "all"])
+def trained(request, tmp_path_factory):
     host = Standalone(CHECKPOINT, lora_dir=tmp_path_factory.mktemp("Lora"), device="cpu")
-    options = Options.from_flat({"preview": False, "keep_epochs": False, "sample_every": 0})
+    options = Options.from_flat({"preview": False, "keep_epochs": False, "sample_every": 0, **request.param})
     events = list(distill(host, PORTRAIT, None, options))
     tags = next(event.tags for event in events if isinstance(event, Captioned))
     done = events[-1]
@@ -26,7 +27,7 @@ def trained(tmp_path_factory):
 
 def reading(trained, tags, weight):
     host, _, name = trained
-    sample = replace(Options().sample, sample_steps=8)
+    sample = replace(Options().sample, sample_steps=6)
     with host.borrow() as models:
         prompt = f"{', '.join(tags)} <lora:{name}:{weight}>"
         picture = generate(models, prompt, sample, lora_dir=host.lora_dir)[0]

@@ -93,6 +93,7 @@ def test_the_lora_changes_the_prediction_and_only_while_applied(host, picture):
         assert torch.equal(unet(*inputs).sample, plain)
 
 
+@pytest.mark.slow
 def test_same_seed_same_tensors_under_another_name(host, picture):
     first, second, other = (
         list(distill(host, picture, TAGS, options(preview=False, seed=seed)))[-1].path for seed in (3, 3, 4)

@@ -65,6 +65,7 @@ class Sees:
         return self.said[len(self.pictures) - 1]
 
 
+@pytest.mark.slow
 def test_what_only_the_lora_brings_is_proposed_and_what_is_drawn_is_told(host, monkeypatch):
     monkeypatch.setattr("distill.residue.STEPS", 2)
     asked = made(host, PICTURE, ["woman", "red hair"])

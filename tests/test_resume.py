@@ -203,8 +203,12 @@ def go_on(host, picture=PICTURE, tags=TAGS, **changes):
     ("changes", "said"),
     [
         ({"network_dim": 8}, r"Rank \(network_dim\) was 4, is 8\."),
-        ({"seed": 1, "unet_lr": 1e-4}, r"rate \(unet_lr\) was 0.001, is 0.0001; Seed \(seed\) was 0, is 1\."),
-        ({"tags": ["woman", "smile"]}, "other captions"),
+        pytest.param(
+            {"seed": 1, "unet_lr": 1e-4},
+            r"rate \(unet_lr\) was 0.001, is 0.0001; Seed \(seed\) was 0, is 1\.",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param({"tags": ["woman", "smile"]}, "other captions", marks=pytest.mark.slow),
         ({"turned": True}, "another picture; other cuts or masks"),
     ],
 )

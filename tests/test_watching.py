@@ -43,6 +43,7 @@ def of(kind, events):
     return [event for event in events if isinstance(event, kind)]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("each_epoch")
 def test_an_earlier_epoch_becomes_the_lora_and_the_last_one_stays_beside_it(host):
     events = run(host, pick="flexible")

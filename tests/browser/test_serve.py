@@ -10,14 +10,17 @@ from tests.browser.conftest import box_of, open_tab
 CAPTIONS = "#distill_captions textarea"
 PROMPT = "#txt2img_prompt textarea"
 CHIPS = "#distill_chips .distill-chip"
+POLLING_MS = 50  # asked in every frame, a page this large has time for little else
 
 
 def value_is(page, selector, test):
-    page.wait_for_function("([s, t]) => new RegExp(t).test(document.querySelector(s)?.value)", arg=[selector, test])
+    question = "([s, t]) => new RegExp(t).test(document.querySelector(s)?.value)"
+    page.wait_for_function(question, arg=[selector, test], polling=POLLING_MS)
 
 
 def text_is(page, selector, test):
-    page.wait_for_function("([s, t]) => new RegExp(t).test(document.querySelector(s)?.innerText)", arg=[selector, test])
+    question = "([s, t]) => new RegExp(t).test(document.querySelector(s)?.innerText)"
+    page.wait_for_function(question, arg=[selector, test], polling=POLLING_MS)
 
 
 def upload(page, file=PORTRAIT):
@@ -48,6 +51,7 @@ def generate(page):
     page.wait_for_function(
         "(before) => (document.querySelector('#txt2img_gallery img')?.getAttribute('src') || before) !== before",
         arg=before,
+        polling=POLLING_MS,
     )
     return page.evaluate("""async () => {
         const answer = await fetch(document.querySelector('#txt2img_gallery img').src);
@@ -69,7 +73,7 @@ def test_story(page):
 
     for name, number in (("repeats", 2), ("epochs", 2)):
         set_option(page, "training", name, number)
-    set_option(page, "sampling", "sample_steps", 4)
+    set_option(page, "sampling", "sample_steps", 2)
     text_is(page, "#distill_cost", r"^2 steps")
     page.click("#distill_go")
     page.wait_for_selector("#distill_progress .distill-bar")
@@ -101,7 +105,7 @@ def test_story(page):
     assert page.input_value(PROMPT).count("<lora:") == 1
     text_is(page, "#txt2img_library", lora)
 
-    set_number(page, "#txt2img_steps", 4)
+    set_number(page, "#txt2img_steps", 2)
     with_lora = generate(page)
     page.locator(PROMPT).fill(re.sub(r", <lora:.*?>", "", page.input_value(PROMPT)))
     assert generate(page) != with_lora
@@ -168,6 +172,7 @@ def test_discard_asks_first_and_deletes(page):
     assert not page.locator("#distill_after").is_visible()
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_said_in_words(page, server, tmp_path):
     page.click("#distill_go")
     text_is(page, "#distill_message", "no picture yet")

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from distill.hosts.kinds import UNET
@@ -31,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("Stable-diffusion")
     text = tiny.text_encoder(num_attention_heads=2)
     for i, (name, kind) in enumerate((("first", "eps"), ("other", "v"))):
-        unet = tiny.unet(seed=10 * i, attention_head_dim=4)
+        unet = tiny.outer_unet(seed=10 * i, attention_head_dim=4)
         ldm_file.write_checkpoint(made / f"{name}.safetensors", unet, tiny.vae(), text)
         (made / f"{name}.yaml").write_text(YAML.format(kind=kind))
     ldm_file.write_vae(made / "a.vae.safetensors", tiny.vae(seed=7))
@@ -54,8 +53,3 @@ def checkpoint(folder: Path) -> Path:
 )
 def webui(request: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, checkpoint: Path) -> Any:
     return request.param(monkeypatch, tmp_path, checkpoint)
-
-
-@pytest.fixture
-def picture() -> Image.Image:
-    return Image.radial_gradient("L").resize((96, 128)).convert("RGB")

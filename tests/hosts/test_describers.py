@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,14 +20,6 @@ from distill.hosts.standalone import Standalone
 from tests.fakewebui.describers import Colours, put_weights
 
 RED, BLUE = Image.new("RGB", (60, 40), "red"), Image.new("RGB", (60, 40), "blue")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_collections() -> Iterator[None]:
-    """Each picture ends with a garbage collection, which need not look at torch and transformers again."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -79,6 +79,7 @@ def test_yaml_beside_the_file_is_read(tmp_path: Path, parts: Models) -> None:
         assert models.alphas_cumprod[-1] > tiny.alphas_cumprod()[-1]
 
 
+@pytest.mark.slow
 def test_a_narrow_vae_without_encoder_blocks(tmp_path: Path, parts: Models) -> None:
     vae = tiny.vae(layers_per_block=0)
     path = ldm_file.write_checkpoint(tmp_path / "model.safetensors", parts.unet, vae, parts.text_encoder)

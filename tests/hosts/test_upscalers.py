@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +18,6 @@ from distill.pipeline import distill
 from tests.fakewebui.upscalers import ESRGAN, put_model
 
 GREY = Image.new("RGB", (48, 40), (100, 100, 100))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_collections() -> Iterator[None]:
-    """Each picture ends with a garbage collection, which need not look at torch and transformers again."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def own() -> dict[str, Any]:

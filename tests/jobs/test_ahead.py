@@ -82,6 +82,7 @@ def test_the_newest_picture_counts(host, jobs, encoded):
     assert len(encoded) == 1
 
 
+@pytest.mark.slow
 def test_one_picture_after_another(jobs, encoded):
     jobs.ahead.start(OTHER, options())
     assert jobs.ahead.wait(20)
@@ -99,6 +100,7 @@ def test_a_training_does_not_wait_for_it(host, jobs, encoded):
     assert len(encoded) == 1  # the training's own
 
 
+@pytest.mark.slow
 def test_it_does_not_begin_while_a_lora_is_trained(host, jobs, encoded):
     with host_at_work(host):
         job = jobs.submit(order())

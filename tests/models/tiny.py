@@ -35,6 +35,13 @@ def small_unet(seed: int = 0, **changes: Any) -> Any:
     return unet(seed, **{"down_block_types": down, "up_block_types": up, **changes})
 
 
+def outer_unet(seed: int = 0, **changes: Any) -> Any:
+    """Attention in the outermost level and the middle: both ways to name a layer, with less than half of them."""
+    down = ("CrossAttnDownBlock2D", *("DownBlock2D",) * 3)
+    up = (*("UpBlock2D",) * 3, "CrossAttnUpBlock2D")
+    return unet(seed, **{"down_block_types": down, "up_block_types": up, **changes})
+
+
 def vae(seed: int = 1, **changes: Any) -> Any:
     """A VAE of SD1.5's shape: eight pixels to one latent, four channels."""
     config: dict[str, Any] = {

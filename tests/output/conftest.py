@@ -10,4 +10,4 @@ from tests.models import tiny
 
 @pytest.fixture(scope="session")
 def models() -> Models:
-    return tiny.models()
+    return tiny.models(unet=tiny.outer_unet())

@@ -29,7 +29,7 @@ def predict(models: Models) -> torch.Tensor:
 @contextmanager
 def merged(models: Models, lora: Lora, weight: float) -> Iterator[Models]:
     """A copy of the models with the LoRA added to the weights themselves."""
-    copy = replace(models, unet=tiny.unet(), text_encoder=tiny.text_encoder())
+    copy = replace(models, unet=tiny.outer_unet(), text_encoder=tiny.text_encoder())
     for part, root in (("unet", copy.unet), ("text_encoder", copy.text_encoder)):
         for path, module in root.named_modules():
             layer = lora.layers.get(kohya_name(part, path))
@@ -102,7 +102,7 @@ def test_diffusers_loads_the_file_and_changes_the_same(models: Models, tmp_path:
         vae=models.vae,
         text_encoder=tiny.text_encoder(),
         tokenizer=models.tokenizer,
-        unet=tiny.unet(),
+        unet=tiny.outer_unet(),
         scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
         safety_checker=None,
         feature_extractor=None,

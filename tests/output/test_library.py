@@ -1,6 +1,7 @@
 """The list of our LoRAs, and the trash."""
 
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -19,13 +20,27 @@ def host(tmp_path):
     return TinyHost(tmp_path / "Lora")
 
 
-def train(host, tags=("woman", "red hair"), **changes):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """What two trainings left, of which the second took the next name."""
+    host = TinyHost(tmp_path_factory.mktemp("made") / "Lora")
     picture = Image.radial_gradient("L").convert("RGB")
-    return list(distill(host, picture, list(tags), Options.from_flat({**QUICK, **changes})))[-1].path
+    for changes in ({"preferred_weight": 0.8}, {}):
+        list(distill(host, picture, ["woman", "red hair"], Options.from_flat({**QUICK, **changes})))
+    return host.lora_dir
 
 
-def test_one_training_is_one_entry_with_its_epochs(host):
-    train(host, preferred_weight=0.8)
+@pytest.fixture
+def trained(host, made):
+    """The first one's LoRA, in a folder of its own."""
+    host.lora_dir.mkdir()
+    for path in made.glob("fip_zor*"):
+        if not path.name.startswith("fip_zor-2"):
+            shutil.copy2(path, host.lora_dir)
+    return host.lora_dir / "fip_zor.safetensors"
+
+
+def test_one_training_is_one_entry_with_its_epochs(host, trained):
     (made,) = listed(host.lora_dir)
     assert made.name == "fip_zor"
     assert made.path == host.lora_dir / "fip_zor.safetensors"
@@ -37,21 +52,20 @@ def test_one_training_is_one_entry_with_its_epochs(host):
     assert made.made_at[:2] == "20"
 
 
-def test_epochs_of_a_training_that_was_cut_off(host):
-    path = train(host)
+def test_epochs_of_a_training_that_was_cut_off(host, trained):
     for ending in (".safetensors", ".json"):
-        path.with_suffix(ending).unlink()
+        trained.with_suffix(ending).unlink()
     (made,) = listed(host.lora_dir)
     assert (made.name, made.path.stem) == ("fip_zor", "fip_zor-000002")
-    assert made.prompt == "fip zor woman, red hair, <lora:fip_zor-000002:0.6>"
+    assert made.prompt == "fip zor woman, red hair, <lora:fip_zor-000002:0.8>"
 
 
-def test_edited_cards_count_and_damaged_ones_do_not(host):
-    card = train(host, keep_epochs=False).with_suffix(".json")
+def test_edited_cards_count_and_damaged_ones_do_not(host, trained):
+    card = trained.with_suffix(".json")
     card.write_text(json.dumps({"activation text": "fip zor, in snow", "preferred weight": 0.5}))
     assert listed(host.lora_dir)[0].prompt == "fip zor, in snow, <lora:fip_zor:0.5>"
     card.write_text("{")
-    assert listed(host.lora_dir)[0].prompt == "fip zor woman, red hair, <lora:fip_zor:0.6>"
+    assert listed(host.lora_dir)[0].prompt == "fip zor woman, red hair, <lora:fip_zor:0.8>"
 
 
 @pytest.mark.parametrize(
@@ -65,9 +79,9 @@ def test_other_files_are_left_out(host, data):
     assert listed(host.lora_dir) == ()
 
 
-def test_the_trash_gets_all_files_of_one_and_none_of_others(host, tmp_path):
-    train(host)
-    other = train(host)
+def test_the_trash_gets_all_files_of_one_and_none_of_others(host, made, tmp_path):
+    shutil.copytree(made, host.lora_dir)
+    other = host.lora_dir / "fip_zor-2.safetensors"
     (host.lora_dir / "fip_zor-000009.safetensors").write_bytes(b"somebody's")
     before = {path.name for path in host.lora_dir.iterdir()}
     folder = delete(host.lora_dir, "fip_zor", tmp_path / "trash")
@@ -80,15 +94,13 @@ def test_the_trash_gets_all_files_of_one_and_none_of_others(host, tmp_path):
         delete(host.lora_dir, "fip_zor", tmp_path / "trash")
 
 
-def test_a_trash_below_the_loras_is_not_listed(host):
-    train(host, keep_epochs=False)
+def test_a_trash_below_the_loras_is_not_listed(host, trained):
     delete(host.lora_dir, "fip_zor", host.lora_dir / ".distill" / "trash")
     assert listed(host.lora_dir) == ()
 
 
-def test_a_trash_that_can_not_be_written_moves_nothing(host, tmp_path):
-    path = train(host, keep_epochs=False)
+def test_a_trash_that_can_not_be_written_moves_nothing(host, trained, tmp_path):
     (tmp_path / "trash").write_text("a file")
     with pytest.raises(OutputError, match="Nothing was moved"):
         delete(host.lora_dir, "fip_zor", tmp_path / "trash")
-    assert path.is_file()
+    assert trained.is_file()

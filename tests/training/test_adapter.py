@@ -10,7 +10,7 @@ from distill.training.adapter import attached, weighted
 from tests.models import tiny
 
 SIZES = NetworkOptions(network_dim=4, network_alpha=2.0)
-PARTS = {"unet": tiny.unet, "text_encoder": tiny.text_encoder}
+PARTS = {"unet": tiny.outer_unet, "text_encoder": tiny.text_encoder}
 
 
 def seeded(seed=0):
@@ -43,7 +43,7 @@ def test_module_is_as_it_was_afterwards(part):
 
 
 def test_module_is_as_it_was_after_an_error():
-    module = tiny.unet().train().requires_grad_(True)  # as A1111 keeps it
+    module = tiny.outer_unet().train().requires_grad_(True)  # as A1111 keeps it
     before = fingerprint(module)
     with pytest.raises(ZeroDivisionError), attached(module, "unet", SIZES, seeded()):
         raise ZeroDivisionError
@@ -58,7 +58,7 @@ def test_every_layer_of_the_transformers_is_found():
 
 
 def test_fresh_lora_changes_nothing_and_follows_the_generator():
-    module = tiny.unet()
+    module = tiny.outer_unet()
     inputs = torch.randn(1, 4, 8, 8, generator=seeded()), torch.tensor([5]), torch.randn(1, 77, tiny.WIDTH)
     with torch.no_grad():
         plain = module(*inputs).sample
@@ -78,7 +78,7 @@ def test_fresh_lora_changes_nothing_and_follows_the_generator():
 
 
 def test_the_global_generator_is_left_alone():
-    module = tiny.unet()
+    module = tiny.outer_unet()
     torch.manual_seed(7)
     state = torch.random.get_rng_state()
     with attached(module, "unet", SIZES, seeded()):
@@ -92,7 +92,7 @@ def test_a_module_without_targets_is_refused():
 
 
 def test_a_weight_scales_the_lora_and_is_taken_back():
-    unet = tiny.unet()
+    unet = tiny.outer_unet()
     inputs = torch.ones(1, 4, 8, 8), torch.tensor([500]), torch.ones(1, 77, tiny.WIDTH)
     with (
         torch.no_grad(),

@@ -18,23 +18,30 @@ from tests.models.host import TinyHost
 from tests.training.test_memory import QUICK, QUIET, TAGS, checkpoints, is_the_same
 
 
-def kept(edge, *, checkpoints=False, made=tiny.models):
-    models, options = made(), Options.from_flat({"network_dim": 4})
+@pytest.fixture(scope="module")
+def models():
+    return tiny.small_models()
+
+
+def kept(models, edge, *, checkpoints=False):
+    options = Options.from_flat({"network_dim": 4})
     source = Source(Image.linear_gradient("L").resize((64, 64)).convert("RGB"), ["fip zor woman"])
     data = encode(models, [source], options.caption, flip=False, train_text_encoder=False)
     with attached(models.unet, "unet", options.network, torch.Generator()) as adapter:
         return budget.kept_bytes(models, data, [adapter], options, checkpoints=checkpoints, edge=edge)
 
 
+@pytest.mark.slow
 def test_a_corner_tells_of_the_whole():
-    assert kept(16) * 9 == pytest.approx(kept(48), rel=0.15)
-    assert kept(32, checkpoints=True) < 0.6 * kept(32)
+    models = tiny.models(unet=tiny.outer_unet())
+    assert kept(models, 16) * 9 == pytest.approx(kept(models, 48), rel=0.15)
+    assert kept(models, 32, checkpoints=True) < 0.6 * kept(models, 32)
 
 
-def test_the_lean_step_keeps_less(monkeypatch):
-    lean = kept(16, made=tiny.small_models)
+def test_the_lean_step_keeps_less(models, monkeypatch):
+    lean = kept(models, 16)
     monkeypatch.setattr(budget, "lean", lambda *_: nullcontext())
-    assert lean < 0.6 * kept(16, made=tiny.small_models)
+    assert lean < 0.6 * kept(models, 16)
 
 
 def run(tmp_path, monkeypatch, free, **changes):
@@ -65,18 +72,30 @@ def test_where_there_is_plenty_nothing_is_tried(tmp_path, monkeypatch):
     assert len(passes) == sum(isinstance(event, Step) for event in events)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """(events, batches of the passes) where nobody knows what is free."""
+    with pytest.MonkeyPatch.context() as patch:
+        return run(tmp_path_factory.mktemp("whole"), patch, None)
+
+
+@pytest.fixture(scope="module")
+def step_bytes(tmp_path_factory):
+    """What a step needs, by its corner."""
+    seen, measured = [], budget.kept_bytes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(budget, "kept_bytes", lambda *a, **k: seen.append(measured(*a, **k)) or seen[-1])
+        run(tmp_path_factory.mktemp("first"), patch, 1)
+    return 2 * budget.PEAK * seen[0] * 8 * 8 / budget.CORNER**2
+
+
 @pytest.mark.parametrize(
     ("share", "says", "way"),
     [(1.2, None, (2, False)), (0.6, "one at a time", (1, False)), (0.3, "checkpointing", (1, True))],
 )
-def test_it_goes_as_the_memory_allows(tmp_path, monkeypatch, share, says, way):
-    whole, tried = run(tmp_path / "whole", monkeypatch, None)
-    seen = []
-    measured = budget.kept_bytes
-    monkeypatch.setattr(budget, "kept_bytes", lambda *a, **k: seen.append(measured(*a, **k)) or seen[-1])
-    run(tmp_path / "first", monkeypatch, 1)
-    step = 2 * budget.PEAK * seen[0] * 8 * 8 / budget.CORNER**2
-    events, passes = run(tmp_path / "small", monkeypatch, int(share * step))
+def test_it_goes_as_the_memory_allows(tmp_path, monkeypatch, whole, step_bytes, share, says, way):
+    whole, tried = whole
+    events, passes = run(tmp_path, monkeypatch, int(share * step_bytes))
     assert set(passes[1:]) == {way}  # the first is the one that was tried
     assert [says in note for note in notes(events)] == ([True] if says else [])
     assert len(tried) == len(passes[1:]) // (3 - way[0])

@@ -47,10 +47,12 @@ def shaken(adapter):
 
 @pytest.fixture(scope="module")
 def models():
-    return tiny.models()
+    return tiny.models(unet=tiny.outer_unet())
 
 
-@pytest.mark.parametrize("form", ["lora", "locon", "loha", "lokr"])
+@pytest.mark.parametrize(
+    "form", ["lora", "locon", *(pytest.param(form, marks=pytest.mark.slow) for form in ("loha", "lokr"))]
+)
 @torch.no_grad()
 def test_the_file_changes_what_training_changed(models, form, tmp_path):
     plain = models.unet(*inputs()).sample
@@ -75,7 +77,7 @@ def test_the_file_changes_what_training_changed(models, form, tmp_path):
 
 
 def test_locon_reaches_convolutions_with_their_own_rank():
-    unet = tiny.unet()
+    unet = tiny.outer_unet()
     with attached(unet, "unet", options("locon"), seeded()) as adapter:
         ranks = {path: target.rank for path, target in adapter.targets.items()}
         shapes = {path: adapter.tensors(path)["lora_down.weight"].shape for path in ranks}
@@ -89,7 +91,7 @@ def test_locon_reaches_convolutions_with_their_own_rank():
 
 @pytest.mark.slow
 def test_same_seed_same_start_for_every_form():
-    unet = tiny.unet()
+    unet = tiny.outer_unet()
     for form in ("locon", "loha", "lokr"):
         drawn = []
         for _ in range(2):
@@ -118,7 +120,7 @@ def test_blocks_are_counted_as_kohya_counts(path, block):
 
 
 def test_block_weights_leave_layers_out_and_scale_rates():
-    unet = tiny.unet()
+    unet = tiny.outer_unet()
     weights = ["1"] * 25
     weights[1], weights[13 + 9] = "0", "0.5"
     with attached(unet, "unet", options("lora", block_weights=",".join(weights)), seeded()) as adapter:
@@ -140,7 +142,7 @@ def test_the_articles_block_weights():
 
 def test_blocks_without_layers_are_refused():
     with pytest.raises(TrainingError, match="Found no layers"):
-        attached(tiny.unet(), "unet", options("lora", block_weights="1" + ",0" * 24), seeded()).__enter__()
+        attached(tiny.outer_unet(), "unet", options("lora", block_weights="1" + ",0" * 24), seeded()).__enter__()
 
 
 def test_extras_that_a_form_has_not_are_refused():

@@ -63,6 +63,7 @@ def same(events, others):
     )
 
 
+@pytest.mark.slow
 def test_means_meters_and_pictures_between_the_steps_change_nothing(monkeypatch, tmp_path):
     beside = {"ema_decay": 0.9, "meters": True, "sample_every": 1, "sample_steps": 2}
     tape = Tape()
@@ -74,6 +75,7 @@ def test_means_meters_and_pictures_between_the_steps_change_nothing(monkeypatch,
     assert not [note for note in notes(events) if "Recording" in note]
 
 
+@pytest.mark.slow
 def test_a_recording_that_is_given_up_is_said_once(monkeypatch, tmp_path):
     class Refuses(Tape):
         def record(self, work):

@@ -1,6 +1,7 @@
 """The lean step: the same LoRA within rounding, each seed its own bits, and a module that is as it was."""
 
 from contextlib import ExitStack, nullcontext
+from functools import cache
 
 import pytest
 import torch
@@ -38,10 +39,17 @@ def run(models, **changes):
         return losses, {a.part: a.weights() for a in adapters}
 
 
-def eager(monkeypatch, models, **changes):
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "lean", lambda *_: nullcontext())
-        return run(models, **changes)
+@pytest.fixture(scope="module")
+def eager(models):
+    """The same without lean steps; each comes from its seed, so that one of a kind will do."""
+
+    @cache
+    def made(**changes):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop, "lean", lambda *_: nullcontext())
+            return run(models, **changes)
+
+    return made
 
 
 def distance(found, expected):
@@ -61,7 +69,7 @@ def distance(found, expected):
     [
         {},
         {"train_text_encoder": True, "batch_size": 2},
-        {"network_type": "locon", "conv_dim": 2, "gradient_checkpointing": True},
+        pytest.param({"network_type": "locon", "conv_dim": 2, "gradient_checkpointing": True}, marks=pytest.mark.slow),
         pytest.param({"network_dim": 64, "teacher_blank": 0.5}, marks=pytest.mark.slow),
         pytest.param({"network_dropout": 0.2, "rank_dropout": 0.1}, marks=pytest.mark.slow),
         pytest.param({"network_type": "loha"}, marks=pytest.mark.slow),
@@ -70,15 +78,15 @@ def distance(found, expected):
     ],
     ids=lambda changes: " ".join(changes) or "plain",
 )
-def test_the_lora_is_the_same_within_rounding(models, monkeypatch, changes):
+def test_the_lora_is_the_same_within_rounding(models, eager, changes):
     losses, weights = run(models, **changes)
-    expected_losses, expected = eager(monkeypatch, models, **changes)
+    expected_losses, expected = eager(**changes)
     assert losses == pytest.approx(expected_losses, rel=1e-5)
     assert distance(weights, expected) < 1e-4
 
 
-def test_the_lora_is_the_same_with_every_way_of_a_convolution(models, monkeypatch):
-    expected_losses, expected = eager(monkeypatch, models)
+def test_the_lora_is_the_same_with_every_way_of_a_convolution(models, eager, monkeypatch):
+    expected_losses, expected = eager()
     monkeypatch.setattr(convolutions, "LEAST", 1)
     monkeypatch.setattr(convolutions, "tile", lambda height, width: 4 if height == width == 16 else 2 * (height == 8))
     losses, weights = run(models)

@@ -1,5 +1,7 @@
 """A step for which the memory is too small is made again in a way that needs less; the LoRA is the same."""
 
+from functools import cache
+
 import pytest
 import torch
 from PIL import Image
@@ -16,6 +18,7 @@ TAGS = ["woman", "red hair", "green eyes"]
 QUICK = {"repeats": 4, "epochs": 2, "network_dim": 4, "network_alpha": 4.0, "trigger": "fip zor", "unet_lr": 1e-3}
 QUICK |= {"loraplus_lr_ratio": 1.0}
 QUIET = {"preview": False, "sample_every": 0, "meters": False, "keep_state": False, "save_precision": "fp32"}
+ONE_BY_ONE = {"batch_size": 1, "views": "upper body", "view_min_px": 64}
 
 
 def trained(tmp_path, too_much, **changes):
@@ -34,6 +37,17 @@ def trained(tmp_path, too_much, **changes):
         return list(distill(host, picture, TAGS, Options.from_flat({**QUICK, **QUIET, **changes})))
     finally:
         handle.remove()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The events of trainings that have all that they want, one of a kind."""
+
+    @cache
+    def made(**changes):
+        return trained(tmp_path_factory.mktemp("whole"), lambda *_: False, **changes)
+
+    return made
 
 
 def weights(events):
@@ -59,11 +73,14 @@ def checkpoints(unet):
     return any(getattr(module, "gradient_checkpointing", False) for module in unet.modules())
 
 
-@pytest.mark.parametrize("pictures", [{}, {"flip": True, "views": "upper body", "view_min_px": 64}])
-def test_a_batch_that_is_too_large_goes_on_picture_by_picture(tmp_path, pictures):
+VIEWS = {"flip": True, "views": "upper body", "view_min_px": 64}
+
+
+@pytest.mark.parametrize("pictures", [{}, pytest.param(VIEWS, marks=pytest.mark.slow)])
+def test_a_batch_that_is_too_large_goes_on_picture_by_picture(tmp_path, whole, pictures):
     options = {"batch_size": 2, **pictures}
-    whole = trained(tmp_path / "whole", lambda *_: False, **options)
-    events = trained(tmp_path / "small", lambda unet, batch, n: batch > 1 and n > 2, **options)
+    whole = whole(**options)
+    events = trained(tmp_path, lambda unet, batch, n: batch > 1 and n > 2, **options)
     (note,) = notes(events)
     assert "step 3" in note
     assert "one picture of the batch at a time" in note
@@ -73,9 +90,9 @@ def test_a_batch_that_is_too_large_goes_on_picture_by_picture(tmp_path, pictures
     assert not notes(whole)
 
 
-def test_one_picture_that_is_too_large_goes_on_with_checkpointing(tmp_path):
-    whole = trained(tmp_path / "whole", lambda *_: False, batch_size=1)
-    events = trained(tmp_path / "small", lambda unet, batch, n: n > 3 and not checkpoints(unet), batch_size=1)
+def test_one_picture_that_is_too_large_goes_on_with_checkpointing(tmp_path, whole):
+    whole = whole(**ONE_BY_ONE)
+    events = trained(tmp_path, lambda unet, batch, n: n > 3 and not checkpoints(unet), **ONE_BY_ONE)
     (note,) = notes(events)
     assert "step 4" in note
     assert "gradient checkpointing" in note
@@ -95,14 +112,14 @@ def test_where_nothing_fits_at_all_it_says_so(tmp_path):
         trained(tmp_path, lambda *_: True, batch_size=2)
 
 
-def test_a_step_is_taken_back_to_the_bit(tmp_path):
+def test_a_step_is_taken_back_to_the_bit(tmp_path, whole):
     """The draws of the failed step come again: without them the trainings would part."""
-    whole = trained(tmp_path / "whole", lambda *_: False, batch_size=1, views="upper body", view_min_px=64)
+    whole = whole(**ONE_BY_ONE)
     failed = []
 
     def once(unet, batch, n):
         return n == 3 and not failed.append(n)
 
-    events = trained(tmp_path / "again", once, batch_size=1, views="upper body", view_min_px=64)
+    events = trained(tmp_path, once, **ONE_BY_ONE)
     assert failed == [3]
     assert float((weights(events) - weights(whole)).abs().max()) < 1e-4

@@ -194,6 +194,7 @@ def test_steps_between_ask_nobody(models):
     assert not any(teacher_asked(RegularizationOptions(teacher_every=1), step) for step in range(3))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_lora(models):
     first, second = run(models, teacher_class=1.0)[1], run(models, teacher_class=1.0)[1]
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
