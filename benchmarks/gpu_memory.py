@@ -1,4 +1,4 @@
-"""How much of a card's memory a step takes with an fp16 SD1.5, worked out on a machine without one.
+"""How much of a card's memory a step takes with an fp16 SD1.5, and how many operations, worked out without a card.
 
     python benchmarks/gpu_memory.py
 
@@ -14,6 +14,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,15 +61,16 @@ class Autocast(TorchFunctionMode):
 
 
 class Meter(TorchDispatchMode):
-    """What lives, in bytes, and the most that did."""
+    """What lives, in bytes, and the most that did; how many operations there were that are no mere views."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = self.peak = 0
+        self.now = self.peak = self.operations = 0
         self._known: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         answer = func(*args, **(kwargs or {}))
+        self.operations += not func.is_view
         tree_map_only(torch.Tensor, self._count, answer)
         return answer
 
@@ -124,8 +126,17 @@ def model() -> SimpleNamespace:
     )
 
 
-def step(options: Options, *, edge_px: int = 512, is_lean: bool = True) -> tuple[float, float]:
-    """Bytes that lie on the card before a step, and the most in the second step."""
+@dataclass(frozen=True)
+class Step:
+    """What the second step of a training takes."""
+
+    before: float  # bytes that lie on the card all the time
+    most: float  # bytes at once
+    operations: int  # forward and back, without the optimizer's
+
+
+def step(options: Options, *, edge_px: int = 512, is_lean: bool = True) -> Step:
+    """That of SD1.5 with the options' LoRA of the UNet."""
     batch, latents = options.train.batch_size, (options.train.batch_size, 4, edge_px // 8, edge_px // 8)
     with Meter() as meter, sizes_only(), ExitStack() as stack:
         models = model()
@@ -134,6 +145,7 @@ def step(options: Options, *, edge_px: int = 512, is_lean: bool = True) -> tuple
         states = torch.empty(batch, 77, 768, device=META)
         data: Any = SimpleNamespace(encoder_hidden_states=SimpleNamespace(of=lambda _: states))
         stack.enter_context(mock.patch.object(passes, "_computing", return_value=Autocast()))
+        stack.enter_context(mock.patch.object(torch, "autocast", return_value=nullcontext()))  # where it is put off
         again = partial(
             checkpoint.checkpoint, context_fn=lambda: (nullcontext(), Autocast())
         )  # as it was the first time
@@ -143,29 +155,31 @@ def step(options: Options, *, edge_px: int = 512, is_lean: bool = True) -> tuple
             stack.enter_context(lean(models, [adapter], options))
         before = meter.now
         for _ in range(2):  # the optimizer has its means from the first one on
-            meter.peak = meter.now
+            meter.peak, meter.operations = meter.now, 0
             noisy, target = torch.empty(latents, device=META), torch.empty(latents, device=META)
             timesteps, weights = torch.zeros(batch, dtype=torch.long, device=META), torch.ones(batch, device=META)
             noise_pred = passes.prediction(models, data, 1, noisy, timesteps, torch.zeros(batch, dtype=torch.long))
             loss = passes.loss_of(noise_pred, target, weights, None)
             del noise_pred
             loss.backward()
+            operations = meter.operations
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        return before, meter.peak
+        return Step(before, meter.peak, operations)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rank", type=int, default=16)
     rank = parser.parse_args().rank
-    print("| px | batch | | before, GB | at most, GB |\n| --- | --- | --- | --- | --- |")
+    print("| px | batch | | before, GB | at most, GB | operations |\n| --- | --- | --- | --- | --- | --- |")
     cases: list[tuple[int, int, str]] = [(512, 1, ""), (512, 1, "as peft has it"), (512, 1, "checkpointing")]
     for edge_px, batch, how in [*cases, (512, 2, ""), (512, 2, "checkpointing"), (512, 4, ""), (768, 1, "")]:
         flat = {"network_dim": rank, "network_alpha": float(rank), "batch_size": batch}
         options = Options.from_flat({**flat, "gradient_checkpointing": how == "checkpointing"})
-        before, most = step(options, edge_px=edge_px, is_lean=how != "as peft has it")
-        print(f"| {edge_px} | {batch} | {how} | {before / 1e9:.2f} | {most / 1e9:.2f} |", flush=True)
+        of = step(options, edge_px=edge_px, is_lean=how != "as peft has it")
+        gb = f"{of.before / 1e9:.2f} | {of.most / 1e9:.2f}"
+        print(f"| {edge_px} | {batch} | {how} | {gb} | {of.operations} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from distill.host import Models
 from distill.options import Options
 from distill.training.adapter import Adapter
 from distill.training.dropout import Dropout
-from distill.training.lean import attention, convolutions, gates, layers, resnets
+from distill.training.lean import attention, convolutions, gates, layers, norms, resnets
 from distill.training.lean.overriding import Overrides
 
 
@@ -29,6 +29,7 @@ def lean(models: Models, adapters: Sequence[Adapter], options: Options) -> Itera
                     layers.put(overrides, found)
                     attention.put(overrides, models.unet, found)
                     gates.put(overrides, models.unet, found)
+        norms.put(overrides, models.unet, models.dtype)
         room = convolutions.Room()
         resnets.put(overrides, models.unet, room)
         convolutions.put(overrides, models.unet, room)

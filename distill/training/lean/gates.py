@@ -34,6 +34,7 @@ class _Gated(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, layer: LoraLayer, down: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+        down, up = (factor.to(layer.dtype).flatten(1) for factor in (down, up))
         ctx.layer = layer
         ctx.save_for_backward(x, down, up)
         tokens = _gated(x).flatten(0, -2).to(layer.dtype)

@@ -55,6 +55,7 @@ class _Lora(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, layers: tuple[LoraLayer, ...], *factors: torch.Tensor) -> Any:
         tokens = x.reshape(-1, x.shape[-1])  # (T, in)
+        factors = tuple(factor.to(layers[i // 2].dtype).flatten(1) for i, factor in enumerate(factors))
         ctx.layers = layers
         ctx.save_for_backward(tokens, *factors)
         pairs = zip(layers, factors[::2], factors[1::2])
@@ -74,8 +75,8 @@ class _Lora(torch.autograd.Function):
 
 
 def forward_of(layer: LoraLayer, tokens: torch.Tensor, down: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
-    """(T, in) -> (T, out); the factors are the layer's own."""
-    down, up, weight = down.to(layer.dtype).flatten(1), up.to(layer.dtype).flatten(1), layer.weight.flatten(1)
+    """(T, in) -> (T, out); the factors (rank, in) and (out, rank) are the layer's own, of its `dtype`."""
+    weight = layer.weight.flatten(1)
     if layer.merges(len(tokens)):
         return F.linear(tokens, torch.addmm(weight, up, down, alpha=layer.scale), layer.bias)
     return F.linear(tokens, weight, layer.bias).addmm_(tokens @ down.t(), up.t(), alpha=layer.scale)
@@ -90,8 +91,11 @@ def backward_of(
     into: torch.Tensor | None,
     wanted: bool,
 ) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
-    """Gradients of the tokens (T, in), added to `into` and only if `wanted`, and of the factors in their own shapes."""
-    down, up, weight = down.to(layer.dtype).flatten(1), up.to(layer.dtype).flatten(1), layer.weight.flatten(1)
+    """Gradients of the tokens (T, in), added to `into` and only if `wanted`, and of the factors as the layer has them.
+
+    Given are the factors as matrices of the layer's `dtype`.
+    """
+    weight = layer.weight.flatten(1)
     gradient = gradient.reshape(-1, gradient.shape[-1])  # (T, out)
     # beta=0: the first one is not read, and the scale costs no operation of its own.
     if layer.merges(len(tokens)):
