@@ -35,14 +35,14 @@ class _Gated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, layer: LoraLayer, down: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
         down, up = (factor.to(layer.dtype).flatten(1) for factor in (down, up))
-        ctx.layer = layer
-        ctx.save_for_backward(x, down, up)
+        ctx.layer, ctx.factors = layer, (down, up)
+        ctx.save_for_backward(x)
         tokens = _gated(x).flatten(0, -2).to(layer.dtype)
         return forward_of(layer, tokens, down, up).view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:  # type: ignore[override]
-        x, down, up = ctx.saved_tensors
+        (x,), (down, up) = ctx.saved_tensors, ctx.factors
         value, gate = x.chunk(2, dim=-1)
         opened = F.gelu(gate)
         tokens = (value * opened).flatten(0, -2).to(ctx.layer.dtype)

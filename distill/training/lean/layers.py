@@ -56,14 +56,17 @@ class _Lora(torch.autograd.Function):
     def forward(ctx: Any, x: torch.Tensor, layers: tuple[LoraLayer, ...], *factors: torch.Tensor) -> Any:
         tokens = x.reshape(-1, x.shape[-1])  # (T, in)
         factors = tuple(factor.to(layers[i // 2].dtype).flatten(1) for i, factor in enumerate(factors))
-        ctx.layers = layers
-        ctx.save_for_backward(tokens, *factors)
+        ctx.layers, ctx.factors = (
+            layers,
+            factors,
+        )  # casts: the budget is not to take them for what grows with the picture
+        ctx.save_for_backward(tokens)
         pairs = zip(layers, factors[::2], factors[1::2])
         return tuple(forward_of(layer, tokens, *pair).view(*x.shape[:-1], -1) for layer, *pair in pairs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:  # type: ignore[override]
-        tokens, *factors = ctx.saved_tensors
+        (tokens,), factors = ctx.saved_tensors, ctx.factors
         into: torch.Tensor | None = None  # the gradient of `tokens`
         found: list[torch.Tensor] = []
         for i, (layer, gradient) in enumerate(zip(ctx.layers, gradients)):
