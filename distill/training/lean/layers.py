@@ -56,10 +56,7 @@ class _Lora(torch.autograd.Function):
     def forward(ctx: Any, x: torch.Tensor, layers: tuple[LoraLayer, ...], *factors: torch.Tensor) -> Any:
         tokens = x.reshape(-1, x.shape[-1])  # (T, in)
         factors = tuple(factor.to(layers[i // 2].dtype).flatten(1) for i, factor in enumerate(factors))
-        ctx.layers, ctx.factors = (
-            layers,
-            factors,
-        )  # casts: the budget is not to take them for what grows with the picture
+        ctx.layers, ctx.factors = layers, factors  # not saved: the budget takes what is for growing with the picture
         ctx.save_for_backward(tokens)
         pairs = zip(layers, factors[::2], factors[1::2])
         return tuple(forward_of(layer, tokens, *pair).view(*x.shape[:-1], -1) for layer, *pair in pairs)
