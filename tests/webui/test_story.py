@@ -176,7 +176,7 @@ def test_reload_ui_does_not_stop_a_job(webui: WebUI, page) -> None:
     for _ in range(60):
         try:
             page.goto(webui.url)
-            page.wait_for_selector("#txt2img_prompt textarea", timeout=2000)
+            page.wait_for_selector("#txt2img_prompt textarea", timeout=20_000)
             break
         except Exception:  # noqa: BLE001 - the server is away for some seconds
             page.wait_for_timeout(1000)
