@@ -39,7 +39,7 @@ from distill.training.loop import training_mode
 BLOCK = 512
 META = torch.device("meta")
 HALF = (F.linear, torch.addmm, torch.mm, torch.bmm, torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__)
-HALF += (F.conv2d, torch.conv2d, torch.Tensor.addmm_, F.scaled_dot_product_attention)
+HALF += (F.conv2d, torch.conv2d, F.scaled_dot_product_attention)
 FULL = (F.group_norm, torch.group_norm, F.layer_norm, torch.layer_norm, F.softmax, F.mse_loss)
 """Of the operations in a step, those that CUDA's autocast computes in float16 and those in float32."""
 
@@ -66,7 +66,7 @@ class Meter(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.now = self.peak = self.operations = 0
-        self._known: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        self._known: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         answer = func(*args, **(kwargs or {}))
@@ -79,7 +79,7 @@ class Meter(TorchDispatchMode):
         if tensor.device != META or storage in self._known:
             return
         size = -(-storage.nbytes() // BLOCK) * BLOCK
-        self._known[storage] = size
+        self._known.add(storage)
         weakref.finalize(storage, self._gone, size)
         self.now += size
         self.peak = max(self.peak, self.now)
@@ -146,9 +146,8 @@ def step(options: Options, *, edge_px: int = 512, is_lean: bool = True) -> Step:
         data: Any = SimpleNamespace(encoder_hidden_states=SimpleNamespace(of=lambda _: states))
         stack.enter_context(mock.patch.object(passes, "_computing", return_value=Autocast()))
         stack.enter_context(mock.patch.object(torch, "autocast", return_value=nullcontext()))  # where it is put off
-        again = partial(
-            checkpoint.checkpoint, context_fn=lambda: (nullcontext(), Autocast())
-        )  # as it was the first time
+        # What is computed once more is cast as it was the first time.
+        again = partial(checkpoint.checkpoint, context_fn=lambda: (nullcontext(), Autocast()))
         stack.enter_context(mock.patch.object(checkpoint, "checkpoint", again))
         stack.enter_context(training_mode(models, options.train.gradient_checkpointing))
         if is_lean:

@@ -49,9 +49,8 @@ class Run:
         except (GeneratorExit, KeyboardInterrupt):  # discarded
             keeping.end()
             raise
-        except BaseException:
+        finally:
             keeping.settle()
-            raise
         keeping.end()
 
     def _keeping(self) -> Keeping:
