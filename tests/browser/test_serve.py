@@ -20,7 +20,11 @@ def value_is(page, selector, test):
 
 def text_is(page, selector, test):
     question = "([s, t]) => new RegExp(t).test(document.querySelector(s)?.innerText)"
-    page.wait_for_function(question, arg=[selector, test], polling=POLLING_MS)
+    try:
+        page.wait_for_function(question, arg=[selector, test], polling=POLLING_MS)
+    except Exception as error:
+        shown = page.evaluate("s => document.querySelector(s)?.innerText", selector)
+        raise AssertionError(f"{selector} shows {shown!r}, not {test!r}") from error
 
 
 def upload(page, file=PORTRAIT):

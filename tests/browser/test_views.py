@@ -82,22 +82,23 @@ def tool(page, label):
 
 
 def points(page, *shares):
-    """Where those shares of the picture are on the screen, once nothing on the page moves any more."""
+    """The stage and where those shares of it are on the screen, once nothing on the page moves any more."""
     page.locator(STAGE).scroll_into_view_if_needed()
     box, since = None, 0
     while since < 3:
         page.wait_for_timeout(200)
         before, box = box, page.locator(STAGE).bounding_box()
         since = since + 1 if before == box else 0
-    return [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in shares]
+    return box, [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in shares]
 
 
 def drag(page, *shares):
-    start, end = points(page, *shares)
+    box, (start, end) = points(page, *shares)
     page.mouse.move(*start)
     page.mouse.down()
     page.mouse.move((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, steps=3)
     page.mouse.move(*end, steps=3)
+    assert page.locator(STAGE).bounding_box() == box, "the picture moved while it was drawn on"
     page.mouse.up()
 
 
@@ -314,7 +315,7 @@ def test_a_finger_moves_a_box(page):
             "Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y, "id": 1} for x, y in at]}
         )
 
-    start, middle, end = points(page, (0.5, 0.4), (0.4, 0.5), (0.3, 0.6))
+    _, (start, middle, end) = points(page, (0.5, 0.4), (0.4, 0.5), (0.3, 0.6))
     send("touchStart", start)
     send("touchMove", middle)
     send("touchMove", end)
