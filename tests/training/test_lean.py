@@ -11,9 +11,10 @@ from distill.options import Options
 from distill.training import loop
 from distill.training.adapter import attached, switched_off
 from distill.training.encode import Source, encode
-from distill.training.lean import convolutions, lean
+from distill.training.lean import blocks, convolutions, gates, lean, products
 from tests.models import tiny
 from tests.training.test_adapter import assert_untouched, fingerprint
+from tests.training.test_products import needs_one_dnn
 
 STEPS = 3
 
@@ -92,6 +93,21 @@ def test_the_lora_is_the_same_with_every_way_of_a_convolution(models, eager, mon
     losses, weights = run(models)
     assert losses == pytest.approx(expected_losses, rel=1e-4)
     assert distance(weights, expected) < 1e-3
+
+
+@needs_one_dnn
+@pytest.mark.parametrize("changes", [{}, {"network_dim": 64, "batch_size": 2}], ids=["apart", "merged"])
+def test_the_lora_is_the_same_where_onednn_is_ahead(models, eager, monkeypatch, changes):
+    expected_losses, expected = eager(**changes)
+    monkeypatch.setattr(products, "is_ahead", lambda: True)
+    for module in (products, blocks, convolutions):
+        monkeypatch.setattr(module, "LEAST", 1)
+    monkeypatch.setattr(gates, "LARGE", 1)
+    monkeypatch.setattr(gates, "BLOCK", 48)  # the tiny model has 256 tokens
+    monkeypatch.setattr(blocks, "BLOCK", 48)
+    losses, weights = run(models, **changes)
+    assert losses == pytest.approx(expected_losses, rel=1e-5)
+    assert distance(weights, expected) < 1e-4
 
 
 def test_same_seed_same_bits(models):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
+from distill.training.lean.blocks import attended
 from distill.training.lean.layers import LoraLayer, together
 from distill.training.lean.overriding import Overrides
 
@@ -49,7 +49,7 @@ def _attending(module: Any, q: LoraLayer, k: LoraLayer, v: LoraLayer) -> Any:
         else:
             made = (*together((q,), hidden_states), *together((k, v), encoder_hidden_states))
         query, key, value = (x.view(*x.shape[:2], heads, -1).transpose(1, 2) for x in made)  # (B, heads, T, in / heads)
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        mixed = attended(query, key, value)
         return module.to_out[0](mixed.transpose(1, 2).flatten(2))
 
     return forward

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.grad import conv2d_input
 
 from distill.training.lean.overriding import Overrides
+from distill.training.lean.products import Products, chosen
 from distill.training.lean.winograd import Scratch, convolved, gradient_of, transformed
 
 LEAST = 320 * 320
@@ -59,40 +60,41 @@ class Unfolded:
 
     def __init__(self, layer: nn.Conv2d) -> None:
         self._layer = layer
+        self._by = chosen(layer.weight, torch.float32)
         self._size: Any = {"kernel_size": layer.kernel_size, "padding": layer.padding, "stride": layer.stride}
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         layer, edge = self._layer, self._layer.kernel_size[0]
         columns = x.flatten(2) if edge == 1 else F.unfold(x, **self._size)  # (B, in k k, h' w')
-        y = _products(layer.weight.flatten(1), columns)
+        y = _products(self._by, layer.weight.flatten(1), columns)
         y = y if layer.bias is None else y.add_(layer.bias[:, None])
         height = (x.shape[2] + 2 * self._size["padding"][0] - edge) // self._size["stride"][0] + 1
         return y.view(len(x), -1, height, y.shape[2] // height)
 
     def backward(self, gradient: torch.Tensor, shape: torch.Size) -> torch.Tensor:
-        columns = _products(self._layer.weight.flatten(1).t(), gradient.flatten(2))
+        columns = _products(self._by, self._layer.weight.flatten(1).t(), gradient.flatten(2))
         edge = self._layer.kernel_size[0]
-        return columns.view(shape) if edge == 1 else F.fold(columns, tuple(shape[2:]), **self._size)
+        return columns.reshape(shape).contiguous() if edge == 1 else F.fold(columns, tuple(shape[2:]), **self._size)
 
 
 class Winograd:
     """Tiles of m x m pixels."""
 
     def __init__(self, layer: nn.Conv2d, m: int, scratch: Scratch) -> None:
-        self._bias, self._m, self._scratch = layer.bias, m, scratch
+        self._bias, self._m, self._scratch, self._by = layer.bias, m, scratch, chosen(layer.weight, torch.float32)
         self._kernels = transformed(layer.weight.detach(), m)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = _stacked([convolved(one, self._kernels, self._m, self._scratch) for one in x])
+        y = _stacked([convolved(one, self._kernels, self._m, self._scratch, self._by) for one in x])
         return y if self._bias is None else y.add_(self._bias[:, None, None])
 
     def backward(self, gradient: torch.Tensor, shape: torch.Size) -> torch.Tensor:
-        return _stacked([gradient_of(one, self._kernels, self._m, self._scratch) for one in gradient])
+        return _stacked([gradient_of(one, self._kernels, self._m, self._scratch, self._by) for one in gradient])
 
 
-def _products(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+def _products(by: Products, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """(n, k) and (B, k, m) -> (B, n, m), without a copy of `left` for each."""
-    return _stacked([left @ one for one in right])
+    return _stacked([by.product(left, one) for one in right])
 
 
 def _stacked(each: list[torch.Tensor]) -> torch.Tensor:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from distill.training.adapter import Adapter
 from distill.training.lean.overriding import Overrides
+from distill.training.lean.products import Products, chosen
 
 SMALL = 2**19
 """Multiplications that cost no more than the call of a further operation does."""
@@ -30,6 +30,7 @@ class LoraLayer:
     up: nn.Parameter  # B (out, rank, ...)
     scale: float
     dtype: torch.dtype  # to compute in
+    by: Products
 
     @property
     def plain(self) -> bool:
@@ -78,8 +79,9 @@ def forward_of(layer: LoraLayer, tokens: torch.Tensor, down: torch.Tensor, up: t
     """(T, in) -> (T, out); the factors (rank, in) and (out, rank) are the layer's own, of its `dtype`."""
     weight = layer.weight.flatten(1)
     if layer.merges(len(tokens)):
-        return F.linear(tokens, torch.addmm(weight, up, down, alpha=layer.scale), layer.bias)
-    return F.linear(tokens, weight, layer.bias).addmm_(tokens @ down.t(), up.t(), alpha=layer.scale)
+        return layer.by.linear(tokens, torch.addmm(weight, up, down, alpha=layer.scale), layer.bias)
+    inner = layer.by.linear(tokens, down)
+    return layer.by.linear(tokens, weight, layer.bias).addmm_(inner, up.t(), alpha=layer.scale)
 
 
 def backward_of(
@@ -100,18 +102,18 @@ def backward_of(
     # beta=0: the first one is not read, and the scale costs no operation of its own.
     if layer.merges(len(tokens)):
         of_inner = None
-        of_weight = gradient.t() @ tokens  # (out, in)
+        of_weight = layer.by.product(gradient.t(), tokens)  # (out, in)
         of_down = torch.addmm(down, up.t(), of_weight, beta=0, alpha=layer.scale)
         of_up = torch.addmm(up, of_weight, down.t(), beta=0, alpha=layer.scale)
     else:
-        inner = tokens @ down.t()  # (T, rank), cheaper to compute again than to keep
-        of_inner = torch.addmm(inner, gradient, up, beta=0, alpha=layer.scale)  # (T, rank)
-        of_down = of_inner.t() @ tokens
-        of_up = torch.addmm(up, gradient.t(), inner, beta=0, alpha=layer.scale)
+        inner = layer.by.linear(tokens, down)  # (T, rank), cheaper to compute again than to keep
+        of_inner = layer.by.scaled(inner, gradient, up, layer.scale)  # (T, rank)
+        of_down = layer.by.product(of_inner.t(), tokens)
+        of_up = layer.by.scaled(up, gradient.t(), inner, layer.scale)
     if wanted:
         if of_inner is None:
             weight = torch.addmm(weight, up, down, alpha=layer.scale)
-        into = gradient @ weight if into is None else into.addmm_(gradient, weight)
+        into = layer.by.product(gradient, weight) if into is None else layer.by.added(into, gradient, weight)
         if of_inner is not None:
             into.addmm_(of_inner, down)
     return into, of_down.view_as(layer.down).to(layer.down.dtype), of_up.view_as(layer.up).to(layer.up.dtype)
@@ -132,7 +134,8 @@ def found(adapter: Adapter, dtype: torch.dtype) -> dict[str, LoraLayer]:
         target = adapter.targets[path]
         if _is_linear(base) and "forward" not in base.__dict__:
             down, up = tensors["lora_down.weight"], tensors["lora_up.weight"]
-            layers[path] = LoraLayer(peft, base.weight, base.bias, down, up, target.alpha / target.rank, dtype)
+            scale, by = target.alpha / target.rank, chosen(base.weight, dtype)
+            layers[path] = LoraLayer(peft, base.weight, base.bias, down, up, scale, dtype, by)
     return layers
 
 

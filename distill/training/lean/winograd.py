@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from distill.training.lean.products import Products
+
 Matrix = list[list[float]]
 KERNEL: dict[int, Matrix] = {
     2: [[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]],
@@ -53,7 +55,7 @@ def transformed(weight: torch.Tensor, m: int) -> torch.Tensor:
     return kernels.view(-1, *weight.shape[:2])
 
 
-def convolved(x: torch.Tensor, kernels: torch.Tensor, m: int, scratch: Scratch) -> torch.Tensor:
+def convolved(x: torch.Tensor, kernels: torch.Tensor, m: int, scratch: Scratch, by: Products) -> torch.Tensor:
     """The convolution of one x (in, h, w) whose edges are multiples of m -> (out, h, w)."""
     p, (channels, height, width), out = m + 2, x.shape, kernels.shape[1]
     rows, columns = height // m, width // m
@@ -63,12 +65,12 @@ def convolved(x: torch.Tensor, kernels: torch.Tensor, m: int, scratch: Scratch) 
     cut = framed.as_strided((p, p, channels, rows, columns), (row, 1, plane, m * row, m))
     tiles = scratch("a", p, p, channels, rows, columns).copy_(cut).view(p * p, -1)
     inputs = torch.mm(_squared(INPUT[m]), tiles, out=scratch("b", p * p, channels * count))
-    products = torch.bmm(kernels, inputs.view(p * p, channels, count), out=scratch("a", p * p, out, count))
+    products = by.each(kernels, inputs.view(p * p, channels, count), scratch("a", p * p, out, count))
     outputs = torch.mm(_squared(OUTPUT[m]), products.view(p * p, -1), out=scratch("b", m * m, out * count))
     return outputs.view(m, m, out, rows, columns).permute(2, 3, 0, 4, 1).reshape(out, height, width)
 
 
-def gradient_of(y: torch.Tensor, kernels: torch.Tensor, m: int, scratch: Scratch) -> torch.Tensor:
+def gradient_of(y: torch.Tensor, kernels: torch.Tensor, m: int, scratch: Scratch, by: Products) -> torch.Tensor:
     """The gradient of x (in, h, w) from that of its convolution, y (out, h, w): `convolved` transposed."""
     p, (out, height, width), channels = m + 2, y.shape, kernels.shape[2]
     rows, columns = height // m, width // m
@@ -76,9 +78,8 @@ def gradient_of(y: torch.Tensor, kernels: torch.Tensor, m: int, scratch: Scratch
     cut = y.reshape(out, rows, m, columns, m).permute(2, 4, 0, 1, 3)
     tiles = scratch("a", m, m, out, rows, columns).copy_(cut).view(m * m, -1)
     outputs = torch.mm(_squared(OUTPUT[m]).t(), tiles, out=scratch("b", p * p, out * count))
-    products = torch.bmm(
-        kernels.transpose(1, 2), outputs.view(p * p, out, count), out=scratch("a", p * p, channels, count)
-    )
+    places = scratch("a", p * p, channels, count)
+    products = by.each(kernels.transpose(1, 2), outputs.view(p * p, out, count), places)
     inputs = torch.mm(_squared(INPUT[m]).t(), products.view(p * p, -1), out=scratch("b", p * p, channels * count))
     return _laid_together(inputs.view(p, p, channels, rows, columns), m, scratch)
 
