@@ -53,8 +53,9 @@ def _backward_flop(grad: Any, query: Any, key: Any, value: Any, *_: Any) -> int:
 _ON_CPU: dict[Any, Callable[..., int]] = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_: int(sdpa_flop_count(q, k, v)),
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _backward_flop,
+    torch.ops.mkldnn._linear_pointwise: lambda x, weight, *_: 2 * x[0] * x[1] * weight[0],
 }
-"""torch has formulas for the attention of GPUs only."""
+"""torch has formulas for the attention of GPUs only, and none for a product by oneDNN."""
 
 
 class Reports:
@@ -205,7 +206,10 @@ def floor(reports: Reports, asked: dict[str, Any]) -> None:
     left, right = (torch.randn(edge, edge, device=device).to(dtype) for _ in range(2))
     data = torch.ones(2**26, device=device)  # 268 MB, more than any cache holds
     copy = torch.empty_like(data)
-    rate = 2 * edge**3 / _least_s(lambda: left @ right, device)
+    ways: list[Callable[[], Any]] = [lambda: left @ right]
+    if device.type == "cpu":
+        ways.append(lambda: torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], ""))
+    rate = 2 * edge**3 / min(_least_s(way, device) for way in ways)
     bandwidth = 2 * data.numel() * data.element_size() / _least_s(lambda: copy.copy_(data), device)
     reports.tell("end", flop_per_s=rate, bytes_per_s=bandwidth, precision=str(dtype).split(".")[-1], **about(device))
 
