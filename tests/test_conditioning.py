@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from distill.conditioning import hidden_states, tokenize
+from distill.conditioning import for_vae, hidden_states, tokenize
 from tests.models import tiny
 
 
@@ -32,3 +32,13 @@ def test_clip_skip_takes_earlier_layers_and_normalizes():
 def test_any_text_is_accepted(text):
     states = hidden_states(tiny.text_encoder(), tokenize(tiny.tokenizer(), [text]))
     assert torch.isfinite(states).all()
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_pixels_lie_as_the_vae_is_quickest_with(batch):
+    vae = torch.nn.Conv2d(3, 4, 3, dtype=torch.float64)
+    pixels = torch.rand(batch, 8, 10, 3).permute(0, 3, 1, 2)[:, :, ::2]
+    given = for_vae(vae, pixels)
+    assert torch.equal(given, pixels.double())
+    assert given.stride() == (4 * 10 * 3, 1, 10 * 3, 3)  # of one picture, too: torch looks at all of them
+    assert vae(given).stride()[1] == 1  # and goes on with it

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from distill.conditioning import CHUNK, hidden_states, tokenize
+from distill.conditioning import CHUNK, for_vae, hidden_states, tokenize
 from distill.errors import OptionError, OutputError
 from distill.host import Models
 from distill.options import SampleOptions
@@ -149,8 +149,7 @@ def scheduler_of(models: Models) -> Any:
 
 
 def _decode(models: Models, latents: torch.Tensor) -> Image.Image:
-    own = next(models.vae.parameters()).dtype  # WebUIs may keep the VAE in another precision than the UNet
-    picture = models.vae.decode((latents / models.latent_scale).to(own)).sample[0]  # (3, H, W) in [-1, 1]
+    picture = models.vae.decode(for_vae(models.vae, latents / models.latent_scale)).sample[0]  # (3, H, W) in [-1, 1]
     if not picture.isfinite().all():
         raise OutputError("The picture has numbers that are not finite.", "Use a VAE made for half precision.")
     array = (picture.float().clamp(-1, 1) * 127.5 + 127.5).round().byte()

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from distill.conditioning import tokenize
+from distill.conditioning import for_vae, tokenize
 from distill.host import Models
 from distill.options import CaptionOptions, TrainOptions
 from distill.training.embeddings import Embeddings
@@ -140,8 +140,7 @@ def encode_picture(
 def _posterior(models: Models, image: Image.Image, flip: bool) -> tuple[torch.Tensor, torch.Tensor]:
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # (1, 3, 8h, 8w)
     pixels = _flipped(pixels.to(torch.float32) / 127.5 - 1, flip)
-    parameter = next(models.vae.parameters())
-    posterior = models.vae.encode(pixels.to(parameter.device, parameter.dtype)).latent_dist
+    posterior = models.vae.encode(for_vae(models.vae, pixels)).latent_dist
     scale = models.latent_scale
     return (posterior.mean.float() * scale).to(models.device), (posterior.std.float() * scale).to(models.device)
 
