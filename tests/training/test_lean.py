@@ -104,7 +104,7 @@ def test_the_lora_is_the_same_where_onednn_is_ahead(models, eager, monkeypatch, 
         monkeypatch.setattr(module, "LEAST", 1)
     monkeypatch.setattr(gates, "LARGE", 1)
     monkeypatch.setattr(gates, "BLOCK", 48)  # the tiny model has 256 tokens
-    monkeypatch.setattr(blocks, "BLOCK", 48)
+    monkeypatch.setattr(blocks, "BLOCK", 48 * 256)
     losses, weights = run(models, **changes)
     assert losses == pytest.approx(expected_losses, rel=1e-5)
     assert distance(weights, expected) < 1e-4

@@ -55,7 +55,7 @@ def test_it_is_the_linear_layer_and_a_product_of_each():
 def test_attention_in_blocks_is_attention_both_ways(monkeypatch, sizes):
     monkeypatch.setattr(products, "is_ahead", lambda: True)
     monkeypatch.setattr(blocks, "LEAST", 1)
-    monkeypatch.setattr(blocks, "BLOCK", 32)
+    monkeypatch.setattr(blocks, "BLOCK", 32 * 70)
     batch, heads, queries, keys = sizes
     shapes = ((batch, heads, queries, 8), (batch, heads, keys, 8), (batch, heads, keys, 8))
     given = [numbers(*shape, seed=i).requires_grad_() for i, shape in enumerate(shapes)]
@@ -81,28 +81,28 @@ def test_it_is_chosen_for_large_float32_on_a_cpu_and_where_it_is_ahead(monkeypat
     assert products.chosen(wide, torch.float32) is USUAL
 
 
-def ahead(monkeypatch, usual_s, one_dnn_s):
-    monkeypatch.setattr(products, "_seconds", lambda by, *_: usual_s if by is USUAL else one_dnn_s)
+def ahead(monkeypatch, by):
+    monkeypatch.setattr(products, "_ahead_by", lambda *_: by)
     return products.is_ahead.__wrapped__()
 
 
 @needs_one_dnn
 def test_it_is_ahead_where_it_is_clearly_quicker(monkeypatch):
-    assert ahead(monkeypatch, 2.3, 1.0)
-    assert not ahead(monkeypatch, 1.1, 1.0)
-    assert not ahead(monkeypatch, 1.0, 2.0)
+    assert ahead(monkeypatch, 2.3)
+    assert not ahead(monkeypatch, 1.1)
+    assert not ahead(monkeypatch, 0.5)
 
 
 def test_it_is_not_ahead_where_it_is_wrong_or_missing(monkeypatch):
-    wrong = products.OneDnn.linear
-    monkeypatch.setattr(products.OneDnn, "linear", lambda *given: wrong(*given).bfloat16().float())
-    assert not ahead(monkeypatch, 2.3, 1.0)
+    right = products.OneDnn.linear
+    monkeypatch.setattr(products.OneDnn, "linear", lambda *given: right(*given).bfloat16().float())
+    assert not ahead(monkeypatch, 2.3)
 
     def missing(*_):
         raise AttributeError("_OpNamespace 'mkldnn' object has no attribute '_linear_pointwise'")
 
     monkeypatch.setattr(products.OneDnn, "linear", missing)
-    assert not ahead(monkeypatch, 2.3, 1.0)
+    assert not ahead(monkeypatch, 2.3)
 
 
 def test_trying_it_leaves_the_global_generator_alone():

@@ -14,16 +14,16 @@ import torch.nn.functional as F
 from distill.training.lean import products
 from distill.training.lean.products import ONE_DNN
 
-LEAST = 1024
-"""Queries and keys, below which torch's own is as quick."""
-BLOCK = 256
-"""Queries at once: with 4096 keys, their weights take 4 MB."""
+LEAST = 2**20
+"""Weights of one head, below which torch's own is as quick."""
+BLOCK = 2**20
+"""Weights at once: 4 MB."""
 
 
 def attended(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """(B, heads, T, d), (B, heads, S, d), (B, heads, S, d) -> (B, heads, T, d)."""
     is_float = query.device.type == "cpu" and query.dtype == torch.float32
-    if is_float and min(query.shape[2], key.shape[2]) >= LEAST and products.is_ahead():
+    if is_float and query.shape[2] * key.shape[2] >= LEAST and products.is_ahead():
         answer: torch.Tensor = _Attend.apply(query, key, value)  # type: ignore[no-untyped-call]
         return answer
     return F.scaled_dot_product_attention(query, key, value)
@@ -36,9 +36,9 @@ class _Attend(torch.autograd.Function):
         mixed = _like(query)
         for q, k, v, out in _heads(query, key, value, mixed):
             q, k, turned = q * q.shape[1] ** -0.5, k.contiguous(), v.t().contiguous()
-            for at in range(0, len(q), BLOCK):
-                weights = torch.softmax(ONE_DNN.linear(q[at : at + BLOCK], k), 1)  # (b, S)
-                out[at : at + BLOCK] = ONE_DNN.linear(weights, turned)
+            for rows in _blocks(q, k):
+                weights = torch.softmax(ONE_DNN.linear(q[rows], k), 1)  # (b, S)
+                out[rows] = ONE_DNN.linear(weights, turned)
         return mixed
 
     @staticmethod
@@ -50,8 +50,7 @@ class _Attend(torch.autograd.Function):
             q, k, v, given = q * scale, k.contiguous(), v.contiguous(), given.contiguous()
             turned = k.t().contiguous().mul_(scale)  # (d, S)
             sum_k, sum_v = torch.zeros_like(turned), torch.zeros_like(turned)  # (d, S)
-            for at in range(0, len(q), BLOCK):
-                rows = slice(at, at + BLOCK)
+            for rows in _blocks(q, k):
                 weights = torch.softmax(ONE_DNN.linear(q[rows], k), 1)  # (b, S)
                 sum_v += ONE_DNN.product(given[rows].t(), weights)
                 of_weights = ONE_DNN.linear(given[rows], v)
@@ -71,3 +70,9 @@ def _like(x: torch.Tensor) -> torch.Tensor:
 def _heads(*tensors: torch.Tensor) -> Any:
     """The (T, d) of all heads of all pictures."""
     return zip(*(x.flatten(0, 1) if x.is_contiguous() else [head for one in x for head in one] for x in tensors))
+
+
+def _blocks(q: torch.Tensor, k: torch.Tensor) -> list[slice]:
+    """Of queries, so many that each has no more weights than fit."""
+    count = max(1, BLOCK // len(k))
+    return [slice(at, at + count) for at in range(0, len(q), count)]

@@ -55,7 +55,7 @@ class _Lora(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, layers: tuple[LoraLayer, ...], *factors: torch.Tensor) -> Any:
-        tokens = x.reshape(-1, x.shape[-1])  # (T, in)
+        tokens = layers[0].by.laid(x.reshape(-1, x.shape[-1]))  # (T, in)
         factors = tuple(factor.to(layers[i // 2].dtype).flatten(1) for i, factor in enumerate(factors))
         ctx.layers, ctx.factors = layers, factors  # not saved: the budget takes what is for growing with the picture
         ctx.save_for_backward(tokens)
@@ -98,7 +98,7 @@ def backward_of(
     Given are the factors as matrices of the layer's `dtype`.
     """
     weight = layer.weight.flatten(1)
-    gradient = gradient.reshape(-1, gradient.shape[-1])  # (T, out)
+    gradient = layer.by.laid(gradient.reshape(-1, gradient.shape[-1]))  # (T, out)
     # beta=0: the first one is not read, and the scale costs no operation of its own.
     if layer.merges(len(tokens)):
         of_inner = None
