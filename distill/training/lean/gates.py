@@ -2,7 +2,7 @@
 
 The gated values, half as many again, are made anew on the way back. On a CPU, where the first layer has a LoRA, too,
 and puts out more than memory is kept for, all three are one function, computed in blocks of tokens, which keeps its
-input: asking the system for such memory in each step costs more than the first product once more.
+input: to ask the system for such memory in each step takes as long as the first product once more, and 0.3 GB.
 """
 
 from __future__ import annotations
