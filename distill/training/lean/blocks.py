@@ -1,7 +1,7 @@
 """Attention in blocks of queries, where oneDNN's products are the quicker ones: `products.py` says where and why.
 
-As timed on Zen 5 beside torch's own, 1.4-1.5 times as quick with SD1.5's layers at 64 and 32 latents. It keeps queries,
-keys and values; the weights are made anew on the way back, as torch makes them.
+With it a step of SD1.5 at 512 px took 2 to 8 % less on Zen 5 than with torch's own. It keeps queries, keys and values;
+the weights are made anew on the way back, as torch makes them.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _like(x: torch.Tensor) -> torch.Tensor:
 
 def _heads(*tensors: torch.Tensor) -> Any:
     """The (T, d) of all heads of all pictures."""
-    return zip(*(x.flatten(0, 1) if x.is_contiguous() else [head for one in x for head in one] for x in tensors))
+    return zip(*([head for one in x for head in one] for x in tensors))
 
 
 def _blocks(q: torch.Tensor, k: torch.Tensor) -> list[slice]:

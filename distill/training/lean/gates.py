@@ -56,17 +56,21 @@ class _Gated(torch.autograd.Function):
         into, of_down, of_up = backward_of(ctx.layer, tokens, down, up, gradient, None, ctx.needs_input_grad[0])
         if into is None:
             return None, None, of_down, of_up
-        into = into.view(value.shape).to(x.dtype)
-        of_x = torch.empty_like(x)
-        of_value, of_gate = of_x.chunk(2, dim=-1)
-        torch.mul(into, opened, out=of_value)
-        of_gate.copy_(torch.ops.aten.gelu_backward(into.mul_(value), gate))
-        return of_x, None, of_down, of_up
+        return _ungated(into.view(value.shape).to(x.dtype), value, gate, opened), None, of_down, of_up
 
 
 def _gated(x: torch.Tensor) -> torch.Tensor:
     value, gate = x.chunk(2, dim=-1)
     return F.gelu(gate).mul_(value)
+
+
+def _ungated(into: torch.Tensor, value: torch.Tensor, gate: torch.Tensor, opened: torch.Tensor) -> torch.Tensor:
+    """The gradient of x from that of `_gated(x)`, which is not to be read afterwards."""
+    of_x = into.new_empty(*into.shape[:-1], 2 * into.shape[-1])
+    of_value, of_gate = of_x.chunk(2, dim=-1)
+    torch.mul(into, opened, out=of_value)
+    of_gate.copy_(torch.ops.aten.gelu_backward(into.mul_(value), gate))
+    return of_x
 
 
 class _Fed(torch.autograd.Function):
@@ -93,10 +97,7 @@ class _Fed(torch.autograd.Function):
             opened = F.gelu(gate)
             into, *of_last = backward_of(last, value * opened, last_down, last_up, gradient[rows], None, True)
             assert into is not None
-            inner = into.new_empty(len(into), 2 * into.shape[1])
-            of_value, of_gate = inner.chunk(2, dim=-1)
-            torch.mul(into, opened, out=of_value)
-            of_gate.copy_(torch.ops.aten.gelu_backward(into.mul_(value), gate))
+            inner = _ungated(into, value, gate, opened)
             into, *of_first = backward_of(first, x[rows], down, up, inner, None, of_x is not None)
             for total, part in zip(sums, (*of_first, *of_last)):
                 total += part
