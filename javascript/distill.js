@@ -209,11 +209,12 @@
 
     let counted = false, asked = false, beats = 0;
 
-    // gradio keeps room for texts that are empty.
+    // gradio keeps room for texts that are empty, and writes their class anew whenever it asks the server about them.
     function tidy(root) {
         for (const block of root.querySelectorAll("[id^=distill_].block, [id^=distill_].gradio-html")) {
-            const holds = block.textContent.trim() || block.querySelector("input, textarea, svg, img, button, label, [data-bar]");
-            block.classList.toggle("distill-empty", !holds);
+            const seconds = block.querySelector(".wrap.hide")?.textContent || ""; // gradio counts them unseen
+            const holds = block.textContent.trim() !== seconds.trim() || block.querySelector("input, textarea, svg, img, button, label, [data-bar]");
+            block.toggleAttribute("data-distill-empty", !holds);
         }
     }
 

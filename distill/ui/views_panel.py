@@ -42,7 +42,7 @@ _BUTTONS = {
 
 
 def draw(parts: dict[str, Any]) -> None:
-    """The line that says what was drawn, the folded panel, and what only the scripts press and read."""
+    """The folded panel, the line that says what was drawn, and what only the scripts press and read."""
     parts["plan_added"] = gr.State([])
     for name, label in _BOXES.items():
         box: Any = gr.Textbox(label=label, max_lines=1, elem_id=f"distill_{name}", elem_classes=HIDDEN)
@@ -52,7 +52,6 @@ def draw(parts: dict[str, Any]) -> None:
         parts[name] = gr.Button(label, elem_id=f"distill_{name}", elem_classes=HIDDEN)
     for name in ("plan_picture", "plan_given", "plan_used", "plan_described", "plan_inherited", "plan_said"):
         parts[name] = text("", elem_id=f"distill_{name}", elem_classes=HIDDEN)
-    text("<div data-plan-line></div>", elem_id="distill_plan_line")
     with gr.Accordion("Views, mask, more pictures", open=False, elem_id="distill_plan_panel"):
         text("<div data-plan-board></div>", elem_id="distill_plan_board")
         text("<div data-plan-more></div>", elem_id="distill_plan_more")
@@ -60,6 +59,8 @@ def draw(parts: dict[str, Any]) -> None:
             "Add pictures of the same subject", file_count="multiple", size="sm", elem_id="distill_plan_add"
         )
         parts["plan_more_said"] = text("", elem_id="distill_plan_more_said")
+    # Below the panel: above it, it would push away the picture that is being drawn on.
+    text("<div data-plan-line></div>", elem_id="distill_plan_line")
 
 
 def connect(parts: dict[str, Any], widgets: list[Any], jobs: Jobs) -> None:

@@ -242,6 +242,28 @@ def test_erasing_and_a_drawn_view(page):
     assert value(page, "mask") == ""
 
 
+def test_the_picture_stays_where_it_is(page):
+    open_panel(page)
+    points(page)
+    page.evaluate(
+        """stage => {
+        window.seen = new Set();
+        (function look() {
+            window.seen.add(Math.round(document.querySelector(stage).getBoundingClientRect().top + window.scrollY));
+            requestAnimationFrame(look);
+        })();
+    }""",
+        STAGE,
+    )
+    drag(page, (0.2, 0.2), (0.6, 0.7))
+    text_is(page, "#distill_plan_line", "Views: 1")
+    page.click("text=Draw the mask")
+    drag(page, (0.2, 0.5), (0.8, 0.5))
+    text_is(page, "#distill_plan_line", "Views: 1 · Mask drawn")
+    page.wait_for_timeout(1000)  # steps are counted anew meanwhile
+    assert len(page.evaluate("[...window.seen]")) == 1
+
+
 def test_captions_go_back_to_those_of_the_picture(page):
     open_panel(page)
     tool(page, "Add a view")
