@@ -2,35 +2,34 @@
 
 Lavin and Gray 2015, "Fast Algorithms for Convolutional Neural Networks": tiles of m x m outputs from (m + 2)^2
 inputs take (m + 2)^2 products in place of 9 m^2: F(4, 3) a quarter of them, F(2, 3) four ninths. The weights are
-transformed once, for both ways: the gradient goes back through each transformation's transpose.
+transformed once, for both ways. The gradient is a convolution too, with the kernels turned over, and the points at
+which kernels are read as polynomials are chosen so that turning one over only puts what was read in another order.
 """
 
 from __future__ import annotations
 
+from functools import cache
+from typing import NamedTuple
+
 import torch
-import torch.nn.functional as F
 
 from distill.training.lean.products import Products
 
-Matrix = list[list[float]]
-KERNEL: dict[int, Matrix] = {
-    2: [[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]],
-    4: [
-        [1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6],
-        [1 / 24, 1 / 12, 1 / 6], [1 / 24, -1 / 12, 1 / 6], [0, 0, 1],
-    ],
-}  # fmt: skip
-INPUT: dict[int, Matrix] = {
-    2: [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
-    4: [
-        [4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
-        [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1],
-    ],
-}  # fmt: skip
-OUTPUT: dict[int, Matrix] = {
-    2: [[1, 1, 1, 0], [0, 1, -1, -1]],
-    4: [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
-}
+POINTS = {2: (1.0,), 4: (1.0, 1 / 2)}
+"""For tiles of m x m; beside them 0, infinity, and the negative inverse of each: among those that round the least
+(Barabasz et al. 2020, "Error Analysis and Improving the Accuracy of Winograd Convolution for DNNs")."""
+BLOCK = 2**19
+"""Numbers that are gathered and transformed at once: 2 MB stay in a core's own memory."""
+
+
+class Transforms(NamedTuple):
+    """Matrices for tiles as rows of p * p = (m + 2)^2 numbers, or m * m."""
+
+    kernel: torch.Tensor  # (p p, 9)
+    input: torch.Tensor  # (p p, p p)
+    output: torch.Tensor  # (m m, p p)
+    input_back: torch.Tensor  # the same, for the gradient
+    output_back: torch.Tensor
 
 
 class Scratch:
@@ -49,57 +48,87 @@ class Scratch:
         return self._held[name][:size].view(shape)
 
 
+@cache
+def transforms(m: int) -> Transforms:
+    """By Toom and Cook: kernel and tile are polynomials, multiplied by way of their values at p points."""
+    points = [0.0, *POINTS[m], *(-1 / x for x in reversed(POINTS[m]))]
+    with torch.inference_mode(False):
+        scale = torch.tensor([*(1 / abs(x) if x else 1.0 for x in points), 1.0], dtype=torch.float64).diag()
+        kernel, output = scale @ _values(points, 3), _values(points, m).t()
+        given = torch.linalg.inv(scale @ _values(points, m + 2)).t()
+        # Turned over, with every second number negative, a kernel has at -1 / x the value that it had at x.
+        back = (given * _signs(m + 2)).flip(0), (_signs(m)[:, None] * output).flip(1)
+        return Transforms(*(torch.kron(one, one).float() for one in (kernel, given, output, *back)))
+
+
+def _values(points: list[float], count: int) -> torch.Tensor:
+    """(p, count): a polynomial's values at the points, and last at infinity, from its coefficients."""
+    rows = [[x**k for k in range(count)] for x in points] + [[0.0] * (count - 1) + [1.0]]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def _signs(count: int) -> torch.Tensor:
+    return torch.tensor([(-1.0) ** k for k in range(count)], dtype=torch.float64)
+
+
 def transformed(weight: torch.Tensor, m: int) -> torch.Tensor:
     """(out, in, 3, 3) -> ((m + 2)^2, out, in)."""
-    kernels = _squared(KERNEL[m]) @ weight.permute(2, 3, 0, 1).reshape(9, -1)
+    kernels = transforms(m).kernel @ weight.permute(2, 3, 0, 1).reshape(9, -1)
     return kernels.view(-1, *weight.shape[:2])
 
 
 def convolved(x: torch.Tensor, kernels: torch.Tensor, m: int, scratch: Scratch, by: Products) -> torch.Tensor:
     """The convolution of one x (in, h, w) whose edges are multiples of m -> (out, h, w)."""
-    p, (channels, height, width), out = m + 2, x.shape, kernels.shape[1]
-    rows, columns = height // m, width // m
-    count = rows * columns
-    framed = F.pad(x, (1, 1, 1, 1))
-    plane, row, _ = framed.stride()
-    cut = framed.as_strided((p, p, channels, rows, columns), (row, 1, plane, m * row, m))
-    tiles = scratch("a", p, p, channels, rows, columns).copy_(cut).view(p * p, -1)
-    inputs = torch.mm(_squared(INPUT[m]), tiles, out=scratch("b", p * p, channels * count))
-    products = by.each(kernels, inputs.view(p * p, channels, count), scratch("a", p * p, out, count))
-    outputs = torch.mm(_squared(OUTPUT[m]), products.view(p * p, -1), out=scratch("b", m * m, out * count))
-    return outputs.view(m, m, out, rows, columns).permute(2, 3, 0, 4, 1).reshape(out, height, width)
+    of = transforms(m)
+    return _convolved(x, kernels.transpose(1, 2), of.input, of.output, m, scratch, by)
 
 
 def gradient_of(y: torch.Tensor, kernels: torch.Tensor, m: int, scratch: Scratch, by: Products) -> torch.Tensor:
-    """The gradient of x (in, h, w) from that of its convolution, y (out, h, w): `convolved` transposed."""
-    p, (out, height, width), channels = m + 2, y.shape, kernels.shape[2]
+    """The gradient of x (in, h, w) from that of its convolution, y (out, h, w)."""
+    of = transforms(m)
+    return _convolved(y, kernels, of.input_back, of.output_back, m, scratch, by)
+
+
+def _convolved(
+    x: torch.Tensor,
+    kernels: torch.Tensor,
+    before: torch.Tensor,
+    after: torch.Tensor,
+    m: int,
+    scratch: Scratch,
+    by: Products,
+) -> torch.Tensor:
+    """x (in, h, w), kernels (p p, in, out) -> (out, h, w); inside, a pixel's channels lie together."""
+    p, (channels, height, width), out = m + 2, x.shape, kernels.shape[2]
     rows, columns = height // m, width // m
-    count = rows * columns
-    cut = y.reshape(out, rows, m, columns, m).permute(2, 4, 0, 1, 3)
-    tiles = scratch("a", m, m, out, rows, columns).copy_(cut).view(m * m, -1)
-    outputs = torch.mm(_squared(OUTPUT[m]).t(), tiles, out=scratch("b", p * p, out * count))
-    places = scratch("a", p * p, channels, count)
-    products = by.each(kernels.transpose(1, 2), outputs.view(p * p, out, count), places)
-    inputs = torch.mm(_squared(INPUT[m]).t(), products.view(p * p, -1), out=scratch("b", p * p, channels * count))
-    return _laid_together(inputs.view(p, p, channels, rows, columns), m, scratch)
+    tiles = _tiles(x, m, scratch)  # (rows, p, p, columns, in)
+    inputs = scratch("inputs", p * p, rows, columns * channels)
+    for at, upto in _blocks(rows, p * p * columns * channels):
+        block = scratch("block", p, p, upto - at, columns, channels).copy_(tiles[at:upto].permute(1, 2, 0, 3, 4))
+        inputs[:, at:upto] = by.product(before, block.view(p * p, -1)).view(p * p, upto - at, -1)
+    products = scratch("products", p * p, rows * columns, out)
+    by.each(inputs.view(p * p, rows * columns, channels), kernels, products)
+    answer = x.new_empty(out, height, width)
+    pixels, products = answer.permute(1, 2, 0), products.view(p * p, rows, columns * out)
+    for at, upto in _blocks(rows, p * p * columns * out):
+        block = scratch("block", p * p, upto - at, columns * out).copy_(products[:, at:upto])
+        outputs = by.product(after, block.view(p * p, -1)).view(m, m, upto - at, columns, out)
+        pixels[at * m : upto * m] = outputs.permute(2, 0, 3, 1, 4).reshape(-1, width, out)
+    return answer
 
 
-def _laid_together(tiles: torch.Tensor, m: int, scratch: Scratch) -> torch.Tensor:
-    """(p, p, C, rows, columns) -> (C, h, w): tiles overlap by two rows and two columns, where they are added."""
-    p, _, channels, rows, columns = tiles.shape
-    height, width = m * rows, m * columns
-    framed = scratch("c", channels, height + 2, width + 2)
-    framed[:, height:], framed[:, :, width:] = 0, 0
-    plane, row, _ = framed.stride()
-    for down, below in ((0, m), (m, p)):
-        for left, right in ((0, m), (m, p)):  # of one part of every tile no two lie on each other
-            shape = (channels, rows, below - down, columns, right - left)
-            place = framed.as_strided(shape, (plane, m * row, row, m, 1), down * row + left)
-            part = tiles[down:below, left:right].permute(2, 3, 0, 4, 1)
-            place.add_(part) if down or left else place.copy_(part)
-    return framed[:, 1:-1, 1:-1].contiguous()
+def _tiles(x: torch.Tensor, m: int, scratch: Scratch) -> torch.Tensor:
+    """(C, h, w) -> its tiles with their surroundings, 0 beyond the edges, as a view (rows, p, p, columns, C)."""
+    channels, height, width = x.shape
+    framed = scratch("framed", height + 2, width + 2, channels)
+    framed[0], framed[-1], framed[:, 0], framed[:, -1] = 0, 0, 0, 0
+    framed[1:-1, 1:-1] = x.permute(1, 2, 0)
+    row, column, _ = framed.stride()
+    shape = (height // m, m + 2, m + 2, width // m, channels)
+    return framed.as_strided(shape, (m * row, row, column, m * column, 1))
 
 
-def _squared(matrix: Matrix) -> torch.Tensor:
-    one = torch.tensor(matrix, dtype=torch.float32)
-    return torch.kron(one, one)
+def _blocks(rows: int, size: int) -> list[tuple[int, int]]:
+    """From where to where, for blocks of rows of `size` numbers each."""
+    count = max(1, BLOCK // size)
+    return [(at, min(at + count, rows)) for at in range(0, rows, count)]
