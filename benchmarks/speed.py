@@ -59,6 +59,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=6, help="of a training; the first two are not timed as steps")
     parser.add_argument("--rounds", type=int, default=3, help="trainings of each; who begins changes")
     parser.add_argument("--threads", type=int, default=0, help="of each; 0 is what torch takes by itself")
+    parser.add_argument("--as-guest", action="store_true", help="ours keeps no freed memory, as in a host's process")
     parser.add_argument("--apart", action="store_true", help="one training after the other: half of the memory")
     parser.add_argument("--work", type=Path, help="folder for temporary files (diffusers' copy needs 4 GB)")
     parser.add_argument("--rows", type=Path, default=Path("speed.jsonl"), help="JSON lines, added to")
@@ -80,6 +81,7 @@ def _asked(given: argparse.Namespace, work: Path) -> peers.Asked:
         steps=given.steps,
         threads=given.threads,
         python=given.peers_python,
+        keeps=not given.as_guest,
     )
 
 
@@ -107,6 +109,7 @@ def _measure(given: argparse.Namespace, asked: peers.Asked, pairs: dict[str, lis
     run = time.strftime("%Y-%m-%dT%H:%M:%S")
     tell = _teller(given.rows, run)
     name = f"pocket-{given.device}" if given.pocket else f"{given.device}-{given.edge}"
+    name += "-as-guest" * given.as_guest
     command = shlex.join(["python", "benchmarks/speed.py", *_public(given)])
     commits = {k: _commit(getattr(given, k)) for k in ("kohya", "diffusers") if getattr(given, k)}
     about = {"command": command, "what": _what(given), "peers": commits}
@@ -149,7 +152,9 @@ def _public(given: argparse.Namespace) -> list[str]:
     words: list[str] = []
     hidden = {"checkpoint": "SD15.safetensors", "kohya": "SD_SCRIPTS", "diffusers": "DIFFUSERS"}
     words += [word for name, shown in hidden.items() if getattr(given, name) for word in (f"--{name}", shown)]
-    words += [f"--{name}".replace("_", "-") for name in ("pocket", "no_sdpa", "apart") if getattr(given, name)]
+    words += [
+        f"--{name}".replace("_", "-") for name in ("pocket", "no_sdpa", "as_guest", "apart") if getattr(given, name)
+    ]
     plain: dict[str, Any] = {name: getattr(given, name) for name in ("device", "edge", "rank", "steps", "rounds")}
     plain |= {"threads": given.threads} if given.threads else {}
     shown_too = ("device", "rounds", "threads") if given.pocket else tuple(plain)

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from speed_machine import about, peak_gpu_gb, peak_host_gb
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 COUNTED = 2
 """The step whose FLOP are counted; counting takes time, so its time is not told."""
-GB = 1e9
 
 
 class Counter(TorchDispatchMode):
@@ -128,26 +128,10 @@ def layers(path: Path) -> dict[str, int]:
     return {"layers": len(products) // 2, "parameters": numbers}
 
 
-def peak_host_gb() -> float:
-    """The most memory that this process had at once."""
-    try:
-        import resource
-    except ImportError:
-        import psutil
-
-        return float(psutil.Process().memory_info().peak_wset) / GB
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GB
-
-
-def peak_gpu_gb() -> float | None:
-    """The same of torch on the GPU, None without one."""
-    return torch.cuda.max_memory_allocated() / GB if torch.cuda.is_available() else None
-
-
 def ours(reports: Reports, asked: dict[str, Any]) -> None:
     """Distill as a host calls it: load the model, then the click."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from distill.cli.memory import keep_freed
     from distill.events import Done, Step
     from distill.hosts.standalone import Standalone
     from distill.image.loading import load
@@ -156,6 +140,8 @@ def ours(reports: Reports, asked: dict[str, Any]) -> None:
     from distill.pipeline import distill
     from distill.training import encoded
 
+    if asked["keeps"]:
+        keep_freed()
     host = Standalone(Path(asked["checkpoint"]), lora_dir=Path(asked["out"]), device=asked["device"])
     with host.borrow():
         pass
@@ -211,26 +197,6 @@ def floor(reports: Reports, asked: dict[str, Any]) -> None:
         rate = max(rate, 2 * edge**3 / other_s)
     bandwidth = 2 * data.numel() * data.element_size() / _least_s(lambda: copy.copy_(data), device)
     reports.tell("end", flop_per_s=rate, bytes_per_s=bandwidth, precision=str(dtype).split(".")[-1], **about(device))
-
-
-def about(device: torch.device) -> dict[str, Any]:
-    """Which machine this is, and with which versions."""
-    from importlib.metadata import version
-
-    names = ("torch", "diffusers", "transformers", "peft", "accelerate")
-    of = {name: version(name) for name in names}
-    return {"machine": _machine(device), "threads": torch.get_num_threads(), "versions": of}
-
-
-def _machine(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    import platform
-
-    return platform.processor() or platform.machine()
 
 
 def _least_s(work: Callable[[], Any], device: torch.device, for_s: float = 3.0) -> float:

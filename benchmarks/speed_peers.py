@@ -39,6 +39,7 @@ class Asked:
     steps: int
     threads: int  # 0: as many as torch takes by itself
     python: str = sys.executable  # of the peers
+    keeps: bool = True  # ours keeps what it frees, as its command does
 
     @property
     def precision(self) -> str:
@@ -74,7 +75,7 @@ def ours(asked: Asked, **options: Any) -> Recipe:
     about = {"checkpoint": str(asked.checkpoint.absolute()), "picture": str(asked.work / "picture" / "picture.png")}
     return Recipe(
         OURS,
-        {"what": "ours", "device": asked.device, "tags": TAGS, "options": recipe, **about},
+        {"what": "ours", "device": asked.device, "keeps": asked.keeps, "tags": TAGS, "options": recipe, **about},
         sys.executable,
         asked.environment,
     )
@@ -140,7 +141,8 @@ def pocket(asked: Asked, **options: Any) -> Recipe:
     """120 steps of one draw on the pocket checkpoint: with nothing beside the training, or as `options` say."""
     recipe = {"repeats": 20, "epochs": 6, "trigger": TRIGGER, **ONE_DRAW, **options}
     about = {"checkpoint": str(CHECKPOINT), "picture": str(PORTRAIT), "tags": TAGS, "options": recipe}
-    return Recipe(OURS, {"what": "ours", "device": asked.device, **about}, sys.executable, asked.environment)
+    given = {"what": "ours", "device": asked.device, "keeps": asked.keeps, **about}
+    return Recipe(OURS, given, sys.executable, asked.environment)
 
 
 def _script(name: str, asked: Asked, path: Path, paths: list[Path], arguments: list[str]) -> Recipe:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -195,3 +196,26 @@ def test_help_loads_no_torch():
     code = "import sys; from distill.cli.flags import parser; parser().format_help(); print('torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert ran.stdout.strip() == "False"
+
+
+GROWS = """
+import resource, sys
+from distill.cli import main
+sys.argv = ["distill", "options"]
+main({arguments})
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    data = bytearray(200_000_000)
+    del data
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this system has another malloc")
+@pytest.mark.parametrize(("arguments", "is_kept"), [("", True), ("sys.argv[1:]", False)], ids=["own", "someone else's"])
+def test_only_a_process_of_its_own_keeps_what_it_frees(arguments, is_kept):
+    environment = {name: value for name, value in os.environ.items() if name not in ("LD_PRELOAD", "GLIBC_TUNABLES")}
+    code = [sys.executable, "-c", GROWS.format(arguments=arguments)]
+    ran = subprocess.run(code, capture_output=True, text=True, cwd=ROOT, env=environment, check=True)
+    first, again = (int(line) for line in ran.stdout.split()[-2:])  # pages that the system had to give
+    assert (again < first / 2) is is_kept

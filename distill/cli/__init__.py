@@ -6,12 +6,15 @@ import sys
 from collections.abc import Sequence
 
 from distill.cli.flags import parser
+from distill.cli.memory import keep_freed
 from distill.errors import DistillError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     arguments = parser().parse_args(argv)
+    if argv is None and arguments.command != "serve":  # else someone else's process, or one that stays
+        keep_freed()
     try:
         from distill.cli import commands
 

@@ -1,0 +1,50 @@
+"""Which machine a process of the benchmark runs on, and how much of its memory it took."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+GB = 1e9
+
+
+def peak_host_gb() -> float:
+    """The most memory that this process had at once."""
+    try:
+        import resource
+    except ImportError:
+        import psutil
+
+        return float(psutil.Process().memory_info().peak_wset) / GB
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GB
+
+
+def peak_gpu_gb() -> float | None:
+    """The same of torch on the GPU, None without one."""
+    return torch.cuda.max_memory_allocated() / GB if torch.cuda.is_available() else None
+
+
+def about(device: torch.device) -> dict[str, Any]:
+    """Which machine this is, and with which versions."""
+    from importlib.metadata import version
+
+    names = ("torch", "diffusers", "transformers", "peft", "accelerate")
+    of = {package: version(package) for package in names}
+    return {"machine": name(device), "threads": torch.get_num_threads(), "versions": of}
+
+
+def name(device: torch.device) -> str:
+    """Of the GPU or the processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    import platform
+
+    return platform.processor() or platform.machine()
