@@ -44,6 +44,7 @@ def ways(monkeypatch):
         (layer(), (48, 64), "Winograd"),
         (layer(bias=False), (32, 24), "Winograd"),
         (layer(), (50, 49), "Plain"),
+        (layer(), (16, 18), "Winograd"),
         (layer(), (16, 12), "Unfolded"),
         (layer(stride=2), (32, 24), "Unfolded"),
         (layer(stride=2), (13, 11), "Unfolded"),
@@ -88,12 +89,13 @@ def test_a_narrow_layer_stays_as_it_is():
 def test_what_finds_no_memory_for_kernels_goes_by_another_way(monkeypatch):
     monkeypatch.setattr(convolutions, "LEAST", 1)
     monkeypatch.setattr(convolutions, "BUDGET", 36 * 4 * 6 * 10)  # for one of them
-    taken, both = ways(monkeypatch), nn.Sequential(layer(), layer())
+    monkeypatch.setattr(convolutions, "SMALL_BUDGET", 16 * 4 * 6 * 10)
+    taken, all_four = ways(monkeypatch), nn.Sequential(*(layer() for _ in range(4)))
     with Overrides() as overrides:
-        put(overrides, both)
-        for one in both:
-            answer(one, (48, 48))
-    assert taken == ["Winograd", "Plain"]
+        put(overrides, all_four)
+        for one, edge in zip(all_four, (16, 48, 16, 48)):
+            answer(one, (edge, edge))
+    assert taken == ["Winograd", "Winograd", "Unfolded", "Plain"]
 
 
 def test_its_input_is_not_kept_for_the_way_back(monkeypatch):

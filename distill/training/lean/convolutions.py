@@ -23,8 +23,12 @@ LEAST = 320 * 320
 """Of in x out channels: below, what comes before and after the products costs more than they save."""
 UNFOLDED = 16 * 16
 """Output pixels, at most, for which unfolding is not slower."""
-BUDGET = 1.5e9
-"""Bytes for all of Winograd's kernels; SD1.5 at 512 px would take 2.0e9."""
+SMALL = 24
+"""Edges below it, in latents, gain less of each byte of Winograd's kernels."""
+BUDGET = 1.0e9
+"""Bytes for all of Winograd's kernels; SD1.5 at 512 px takes 0.71e9."""
+SMALL_BUDGET = 0.75e9
+"""The same for small edges; SD1.5 at 512 px would take 1.31e9."""
 
 
 class Way(Protocol):
@@ -123,7 +127,7 @@ class Convolution:
         if layer.kernel_size == (1, 1):
             return Unfolded(layer)
         m = tile(height, width) if layer.stride == (1, 1) else 0
-        if m and self._room.takes(layer.weight.numel() / 9 * (m + 2) ** 2 * 4):
+        if m and self._room.takes(layer.weight.numel() / 9 * (m + 2) ** 2 * 4, min(height, width) < SMALL):
             return Winograd(layer, m, self._room.scratch)
         pixels = height * width // (layer.stride[0] * layer.stride[1])
         return Unfolded(layer) if pixels <= UNFOLDED else Plain(layer)
@@ -133,14 +137,19 @@ class Room:
     """What all layers of one UNet share: memory for Winograd's kernels, and to work in."""
 
     def __init__(self) -> None:
-        self._left = BUDGET if psutil.virtual_memory().available > 4 * BUDGET else 0.0
+        quarter = psutil.virtual_memory().available / 4
+        # Apart, since on a UNet's way up the small ones are asked for first.
+        self._left = [
+            BUDGET if quarter > BUDGET else 0.0,
+            SMALL_BUDGET if quarter > BUDGET + SMALL_BUDGET else 0.0,
+        ]
         self.scratch = Scratch()
 
-    def takes(self, size: float) -> bool:
-        """Whether there are so many bytes left, and if so, take them."""
-        if size > self._left:
+    def takes(self, size: float, is_small: bool) -> bool:
+        """Whether there are so many bytes left for an edge that is small or not, and if so, take them."""
+        if size > self._left[is_small]:
             return False
-        self._left -= size
+        self._left[is_small] -= size
         return True
 
 
