@@ -34,12 +34,11 @@ def about(device: torch.device) -> dict[str, Any]:
     from importlib.metadata import version
 
     names = ("torch", "diffusers", "transformers", "peft", "accelerate")
-    of = {package: version(package) for package in names}
-    return {"machine": name(device), "threads": torch.get_num_threads(), "versions": of}
+    of = {name: version(name) for name in names}
+    return {"machine": _machine(device), "threads": torch.get_num_threads(), "versions": of}
 
 
-def name(device: torch.device) -> str:
-    """Of the GPU or the processor."""
+def _machine(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     with contextlib.suppress(OSError, StopIteration):

@@ -13,8 +13,8 @@ def keep_freed() -> bool:
     """Let the process keep what it frees, for its next step -> whether this system can be told so.
 
     glibc gives memory back to the system and asks for it again many times in each step, which costs 2-5 % of one on a
-    CPU. What is larger than anything in a step, as the VAE's pixels are, goes back to the system at once. Not for a
-    WebUI's process, nor for one that stays (A1111 starts itself with TCMalloc, which keeps it anyway).
+    CPU. What is larger than anything in a step at 512 px, as the VAE's pixels are, goes back at once. Not for a WebUI's
+    process, nor for one that stays (A1111 starts itself with TCMalloc, which keeps it anyway).
     """
     if platform.libc_ver()[0] != "glibc":
         return False

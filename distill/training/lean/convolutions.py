@@ -2,7 +2,7 @@
 
 As timed beside oneDNN on AVX2 cores with SD1.5's layers: Winograd 1.4-1.9 times as quick at 64 latents, 1.2-2.1 at 32;
 unfolding 2.1-2.5 times at 8, where oneDNN also copies all weights in each backward pass, and 1.0-1.7 at 16. There, on
-Zen 5, Winograd is 1.7-2 times as quick as unfolding, which takes what finds no more memory for its kernels.
+Zen 5, Winograd is 1.7-2.2 times as quick as unfolding, which takes what finds no more memory for its kernels.
 """
 
 from __future__ import annotations
