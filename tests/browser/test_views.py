@@ -1,6 +1,7 @@
 """Views, mask and further pictures, drawn as a person does, and what of it reaches the job."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -262,6 +263,24 @@ def test_the_picture_stays_where_it_is(page):
     text_is(page, "#distill_plan_line", "Views: 1 · Mask drawn")
     page.wait_for_timeout(1000)  # steps are counted anew meanwhile
     assert len(page.evaluate("[...window.seen]")) == 1
+
+
+def test_the_line_of_the_checkpoint_stands_from_the_start(page):
+    page.add_init_script(
+        """window.seen = new Set();
+        (function look() {
+            const line = document.querySelector("#distill_root #distill_checkpoint")?.getBoundingClientRect();
+            if (line?.width) window.seen.add(Math.round(line.height));
+            requestAnimationFrame(look);
+        })();"""
+    )
+    page.route("**/queue/join*", lambda route: (time.sleep(1), route.continue_()))  # the server's words come late
+    open_tab(page, page.url)
+    text_is(page, "#distill_checkpoint", r"Trains on\s+pocket")
+    page.wait_for_timeout(300)  # some frames more
+    heights = page.evaluate("[...window.seen]")
+    assert len(heights) == 1
+    assert heights[0] > 10
 
 
 def test_captions_go_back_to_those_of_the_picture(page):
