@@ -204,7 +204,7 @@ sys.argv = ["distill", "options"]
 main({arguments})
 for _ in range(2):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    data = [bytearray(20_000_000) for _ in range(10)]
+    data = [bytearray(50_000_000) for _ in range(4)]
     del data
     print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """

@@ -18,6 +18,7 @@ from distill.host import Models
 from distill.options import CaptionOptions, TrainOptions
 from distill.training.embeddings import Embeddings
 from distill.training.encoded import DECODING, MEMORY, stamp_of
+from distill.training.lean.encoder import lean_encoder
 from distill.training.state import Orders
 
 # More orders of the tags than this teach nothing new and only cost memory.
@@ -140,7 +141,8 @@ def encode_picture(
 def _posterior(models: Models, image: Image.Image, flip: bool) -> tuple[torch.Tensor, torch.Tensor]:
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # (1, 3, 8h, 8w)
     pixels = _flipped(pixels.to(torch.float32) / 127.5 - 1, flip)
-    posterior = models.vae.encode(for_vae(models.vae, pixels)).latent_dist
+    with lean_encoder(models.vae):
+        posterior = models.vae.encode(for_vae(models.vae, pixels)).latent_dist
     scale = models.latent_scale
     return (posterior.mean.float() * scale).to(models.device), (posterior.std.float() * scale).to(models.device)
 

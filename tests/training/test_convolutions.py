@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from distill.training.lean import convolutions
+from distill.training.lean import convolutions, products, winograd
 from distill.training.lean.overriding import Overrides
 
 
@@ -106,3 +106,18 @@ def test_its_input_is_not_kept_for_the_way_back(monkeypatch):
         put(overrides, one)
         one(x * 1)
     assert kept == []
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_in_parts_it_is_the_same_and_lies_as_its_input_does(monkeypatch, memory_format):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 6, 56, 48, generator=generator).to(memory_format=memory_format)
+    kernels = winograd.transformed(layer().weight, 4)
+
+    def found():
+        return winograd.convolved(x[0], kernels, 4, winograd.Scratch(), products.USUAL)
+
+    whole = found()
+    monkeypatch.setattr(winograd, "CHUNK", 36 * 12 * 10 * 5)  # five of fourteen rows of tiles, then five and four
+    torch.testing.assert_close(found(), whole, rtol=1e-5, atol=1e-5)
+    assert found()[None].is_contiguous(memory_format=memory_format)

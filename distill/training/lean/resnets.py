@@ -18,18 +18,19 @@ from distill.training.lean.overriding import Overrides
 def put(overrides: Overrides, unet: nn.Module, room: Room) -> None:
     """For each of the UNet's blocks that is one of SD1.5's."""
     for module in unet.modules():
-        if type(module).__name__ == "ResnetBlock2D" and _is_plain(module):
+        if is_plain(module) and module.time_emb_proj is not None:
             overrides.put(module, _computing(module, room))
 
 
-def _is_plain(module: Any) -> bool:
+def is_plain(module: Any) -> bool:
+    """Whether it is one of SD1.5's blocks, of the UNet or the VAE, frozen and on a CPU."""
     return (
-        all(type(part) is nn.Conv2d and is_frozen_on_cpu(part) for part in (module.conv1, module.conv2))
+        type(module).__name__ == "ResnetBlock2D"
+        and all(type(part) is nn.Conv2d and is_frozen_on_cpu(part) for part in (module.conv1, module.conv2))
         and all(type(part) is nn.GroupNorm and part.affine for part in (module.norm1, module.norm2))
         and not any(part.weight.requires_grad for part in (module.norm1, module.norm2))
         and isinstance(module.nonlinearity, nn.SiLU)
         and module.time_embedding_norm == "default"
-        and module.time_emb_proj is not None
         and not module.skip_time_act
         and module.upsample is module.downsample is None
         and module.dropout.p == 0

@@ -18,6 +18,8 @@ from distill.training.lean.products import Products
 POINTS = {2: (1.0,), 4: (1.0, 1 / 2)}
 """For tiles of m x m; beside them 0, infinity, and the negative inverse of each. With SD1.5's layers F(4, 3) rounded a
 third to a half as much forward as with 0, 1, -1, 2, -2 and infinity."""
+CHUNK = 2**24
+"""Numbers of all tiles at once, 64 MB: a UNet's layers at 512 px are whole, a VAE's are not."""
 BLOCK = 2**19
 """Numbers that are gathered and transformed at once, 2 MB; half and twice as many took as long on Zen 5."""
 
@@ -101,34 +103,47 @@ def _convolved(
     """x (in, h, w), kernels (p p, in, out) -> (out, h, w); inside, a pixel's channels lie together."""
     p, (channels, height, width), out = m + 2, x.shape, kernels.shape[2]
     rows, columns = height // m, width // m
-    tiles = _tiles(x, m, scratch)  # (rows, p, p, columns, in)
-    inputs = scratch("inputs", p * p, rows, columns * channels)
-    for at, upto in _blocks(rows, p * p * columns * channels):
-        block = scratch("block", p, p, upto - at, columns, channels).copy_(tiles[at:upto].permute(1, 2, 0, 3, 4))
-        inputs[:, at:upto] = by.product(before, block.view(p * p, -1)).view(p * p, upto - at, -1)
-    products = scratch("products", p * p, rows * columns, out)
-    by.each(inputs.view(p * p, rows * columns, channels), kernels, products)
-    answer = x.new_empty(out, height, width)
-    pixels, products = answer.permute(1, 2, 0), products.view(p * p, rows, columns * out)
-    for at, upto in _blocks(rows, p * p * columns * out):
-        block = scratch("block", p * p, upto - at, columns * out).copy_(products[:, at:upto])
-        outputs = by.product(after, block.view(p * p, -1)).view(m, m, upto - at, columns, out)
-        pixels[at * m : upto * m] = outputs.permute(2, 0, 3, 1, 4).reshape(-1, width, out)
+    if x.stride(0) == 1:  # channels last: as it came
+        pixels = x.new_empty(height, width, out)
+        answer = pixels.permute(2, 0, 1)
+    else:
+        answer = x.new_empty(out, height, width)
+        pixels = answer.permute(1, 2, 0)
+    for top, end in _parts(rows, p * p * columns * max(channels, out), CHUNK):
+        tiles = _tiles(x, top, end, m, scratch)  # (rows, p, p, columns, in)
+        inputs = scratch("inputs", p * p, end - top, columns * channels)
+        for at, upto in _parts(end - top, p * p * columns * channels, BLOCK):
+            block = scratch("block", p, p, upto - at, columns, channels).copy_(tiles[at:upto].permute(1, 2, 0, 3, 4))
+            inputs[:, at:upto] = by.product(before, block.view(p * p, -1)).view(p * p, upto - at, -1)
+        products = scratch("products", p * p, (end - top) * columns, out)
+        by.each(inputs.view(p * p, -1, channels), kernels, products)
+        products = products.view(p * p, end - top, columns * out)
+        for at, upto in _parts(end - top, p * p * columns * out, BLOCK):
+            block = scratch("block", p * p, upto - at, columns * out).copy_(products[:, at:upto])
+            outputs = by.product(after, block.view(p * p, -1)).view(m, m, upto - at, columns, out)
+            lines = pixels[(top + at) * m : (top + upto) * m]
+            lines.copy_(outputs.permute(2, 0, 3, 1, 4).reshape(-1, width, out))
     return answer
 
 
-def _tiles(x: torch.Tensor, m: int, scratch: Scratch) -> torch.Tensor:
-    """(C, h, w) -> its tiles with their surroundings, 0 beyond the edges, as a view (rows, p, p, columns, C)."""
+def _tiles(x: torch.Tensor, top: int, end: int, m: int, scratch: Scratch) -> torch.Tensor:
+    """Some rows of the tiles of x (C, h, w), with what is around them, 0 beyond x: a view (rows, p, p, columns, C)."""
     channels, height, width = x.shape
-    framed = scratch("framed", height + 2, width + 2, channels)
-    framed[0], framed[-1], framed[:, 0], framed[:, -1] = 0, 0, 0, 0
-    framed[1:-1, 1:-1] = x.permute(1, 2, 0)
+    above, below = max(top * m - 1, 0), min(end * m + 1, height)  # of x, what they cover
+    framed = scratch("framed", (end - top) * m + 2, width + 2, channels)
+    framed[:, 0], framed[:, -1] = 0, 0
+    if top == 0:
+        framed[0] = 0
+    if end * m == height:
+        framed[-1] = 0
+    first = above - (top * m - 1)
+    framed[first : first + below - above, 1:-1] = x[:, above:below].permute(1, 2, 0)
     row, column, _ = framed.stride()
-    shape = (height // m, m + 2, m + 2, width // m, channels)
+    shape = (end - top, m + 2, m + 2, width // m, channels)
     return framed.as_strided(shape, (m * row, row, column, m * column, 1))
 
 
-def _blocks(rows: int, size: int) -> list[tuple[int, int]]:
-    """From where to where, for blocks of rows of `size` numbers each."""
-    count = max(1, BLOCK // size)
+def _parts(rows: int, size: int, most: int) -> list[tuple[int, int]]:
+    """From where to where, for parts of at most so many numbers, with `size` in a row."""
+    count = max(1, most // size)
     return [(at, min(at + count, rows)) for at in range(0, rows, count)]
