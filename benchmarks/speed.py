@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -31,10 +32,15 @@ import speed_page
 import speed_peers as peers
 from speed_turns import Recipe, Row, side_by_side
 
+AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+"""What torch's own kernels and its two libraries read as they start."""
+
 
 def main() -> None:
     """Measure, tell, write the page."""
     given = _arguments()
+    if given.avx2:
+        os.environ.update(AVX2)
     if not given.pages_only:
         with tempfile.TemporaryDirectory(dir=given.work) as folder:
             asked = _asked(given, Path(folder))
@@ -60,6 +66,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="trainings of each; who begins changes")
     parser.add_argument("--threads", type=int, default=0, help="of each; 0 is what torch takes by itself")
     parser.add_argument("--as-guest", action="store_true", help="ours keeps no freed memory, as in a host's process")
+    parser.add_argument("--avx2", action="store_true", help="all keep to AVX2, as on processors without AVX-512")
     parser.add_argument("--apart", action="store_true", help="one training after the other: half of the memory")
     parser.add_argument("--work", type=Path, help="folder for temporary files (diffusers' copy needs 4 GB)")
     parser.add_argument("--rows", type=Path, default=Path("speed.jsonl"), help="JSON lines, added to")
@@ -109,7 +116,7 @@ def _measure(given: argparse.Namespace, asked: peers.Asked, pairs: dict[str, lis
     run = time.strftime("%Y-%m-%dT%H:%M:%S")
     tell = _teller(given.rows, run)
     name = f"pocket-{given.device}" if given.pocket else f"{given.device}-{given.edge}"
-    name += "-as-guest" * given.as_guest
+    name += "-as-guest" * given.as_guest + "-avx2" * given.avx2
     command = shlex.join(["python", "benchmarks/speed.py", *_public(given)])
     commits = {k: _commit(getattr(given, k)) for k in ("kohya", "diffusers") if getattr(given, k)}
     about = {"command": command, "what": _what(given), "peers": commits}
@@ -152,9 +159,8 @@ def _public(given: argparse.Namespace) -> list[str]:
     words: list[str] = []
     hidden = {"checkpoint": "SD15.safetensors", "kohya": "SD_SCRIPTS", "diffusers": "DIFFUSERS"}
     words += [word for name, shown in hidden.items() if getattr(given, name) for word in (f"--{name}", shown)]
-    words += [
-        f"--{name}".replace("_", "-") for name in ("pocket", "no_sdpa", "as_guest", "apart") if getattr(given, name)
-    ]
+    switches = ("pocket", "no_sdpa", "as_guest", "avx2", "apart")
+    words += [f"--{name}".replace("_", "-") for name in switches if getattr(given, name)]
     plain: dict[str, Any] = {name: getattr(given, name) for name in ("device", "edge", "rank", "steps", "rounds")}
     plain |= {"threads": given.threads} if given.threads else {}
     shown_too = ("device", "rounds", "threads") if given.pocket else tuple(plain)

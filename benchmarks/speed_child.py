@@ -101,8 +101,11 @@ class Reports:
         self._mark_s, self._mark_cpu_s = time.time(), time.process_time()
         self._waited_s += self._mark_s - now
 
-    def end(self, done_at: float | None = None) -> None:
-        """All is over; a file counts from when it was written, or from `done_at`, when it was checked, too."""
+    def end(self, done_at: float | None = None, host_gb: float | None = None) -> None:
+        """All is over; a file counts from when it was written, or from `done_at`, when it was checked, too.
+
+        `host_gb` is the peak of the training where more came after it.
+        """
         files = sorted(self._out.rglob("*.safetensors"), key=lambda path: path.stat().st_mtime)
         if not files:
             raise SystemExit("no LoRA was written")
@@ -110,7 +113,8 @@ class Reports:
         file_s = at - self._began - self._waited_s
         after = {"file_s": file_s, "file_after_click_s": file_s - (self._clicked - self._began)}
         after["last_s"] = at - self._mark_s  # from the last step to the file
-        self.tell("end", **after, **layers(files[-1]), host_gb=peak_host_gb(), gpu_gb=peak_gpu_gb())
+        host_gb = host_gb or peak_host_gb()
+        self.tell("end", **after, **layers(files[-1]), host_gb=host_gb, gpu_gb=peak_gpu_gb())
 
 
 def layers(path: Path) -> dict[str, int]:
@@ -153,6 +157,7 @@ def ours(reports: Reports, asked: dict[str, Any]) -> None:
             reports.step()
         if isinstance(event, Done):
             done_at = time.time()
+    host_gb = peak_host_gb()  # of one training, as the others'
 
     def to_first_step_s() -> float:
         clicked = time.time()
@@ -168,7 +173,7 @@ def ours(reports: Reports, asked: dict[str, Any]) -> None:
     ahead.wait(600)
     encode_s = time.time() - asked_at
     reports.tell("ahead", encode_s=encode_s, first_step_s=to_first_step_s())
-    reports.end(done_at)
+    reports.end(done_at, host_gb)
 
 
 def script(reports: Reports, asked: dict[str, Any]) -> None:

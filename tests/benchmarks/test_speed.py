@@ -1,6 +1,8 @@
 """The speed bench without its peers: turns, counting, and tables; its own side on the pocket checkpoint."""
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -110,6 +112,17 @@ def test_trainers_take_turns_and_one_that_fails_says_why(tmp_path, monkeypatch):
     assert told[-1]["out"] == str(tmp_path / "work" / "other" / "out" / "a")
     with pytest.raises(RuntimeError, match="no such flag"):
         turns.side_by_side([turns.Recipe("third", {"steps": 0}, sys.executable)], tmp_path / "work", told.append)
+
+
+@pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"), reason="this processor has no AVX2"
+)
+def test_a_process_is_held_to_avx2():
+    import speed
+
+    code = [sys.executable, "-c", "import torch; print(torch.backends.cpu.get_cpu_capability())"]
+    ran = subprocess.run(code, env={**os.environ, **speed.AVX2}, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "AVX2"
 
 
 def test_products_are_counted_forward_and_backward():
