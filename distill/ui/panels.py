@@ -192,7 +192,7 @@ def _order(page: Page, surroundings: Surroundings) -> None:
     parts["go"] = gr.Button("Distill", variant="primary", elem_id="distill_go", interactive=not surroundings.banner)
     parts["cost"] = text("", elem_id="distill_cost")
     # Its line is there before the server's first word, else the picture below it moves under the pointer.
-    parts["checkpoint"] = text(html.checkpoint("…", ""), elem_id="distill_checkpoint")
+    parts["checkpoint"] = text(html.checkpoint("", ""), elem_id="distill_checkpoint")
     parts["message"] = text("", elem_id="distill_message")
 
 
