@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from speed_machine import about, peak_gpu_gb, peak_host_gb
+from speed_machine import about, peaks_gb
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
@@ -101,10 +101,10 @@ class Reports:
         self._mark_s, self._mark_cpu_s = time.time(), time.process_time()
         self._waited_s += self._mark_s - now
 
-    def end(self, done_at: float | None = None, host_gb: float | None = None) -> None:
+    def end(self, done_at: float | None = None, peaks: dict[str, float | None] | None = None) -> None:
         """All is over; a file counts from when it was written, or from `done_at`, when it was checked, too.
 
-        `host_gb` is the peak of the training where more came after it.
+        `peaks` are those of the training where more came after it.
         """
         files = sorted(self._out.rglob("*.safetensors"), key=lambda path: path.stat().st_mtime)
         if not files:
@@ -113,8 +113,7 @@ class Reports:
         file_s = at - self._began - self._waited_s
         after = {"file_s": file_s, "file_after_click_s": file_s - (self._clicked - self._began)}
         after["last_s"] = at - self._mark_s  # from the last step to the file
-        host_gb = host_gb or peak_host_gb()
-        self.tell("end", **after, **layers(files[-1]), host_gb=host_gb, gpu_gb=peak_gpu_gb())
+        self.tell("end", **after, **layers(files[-1]), **(peaks or peaks_gb()))
 
 
 def layers(path: Path) -> dict[str, int]:
@@ -157,7 +156,7 @@ def ours(reports: Reports, asked: dict[str, Any]) -> None:
             reports.step()
         if isinstance(event, Done):
             done_at = time.time()
-    host_gb = peak_host_gb()  # of one training, as the others'
+    peaks = peaks_gb()  # of one training, as the others'
 
     def to_first_step_s() -> float:
         clicked = time.time()
@@ -173,7 +172,7 @@ def ours(reports: Reports, asked: dict[str, Any]) -> None:
     ahead.wait(600)
     encode_s = time.time() - asked_at
     reports.tell("ahead", encode_s=encode_s, first_step_s=to_first_step_s())
-    reports.end(done_at, host_gb)
+    reports.end(done_at, peaks)
 
 
 def script(reports: Reports, asked: dict[str, Any]) -> None:

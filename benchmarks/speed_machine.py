@@ -12,8 +12,13 @@ import torch
 GB = 1e9
 
 
-def peak_host_gb() -> float:
-    """The most memory that this process had at once."""
+def peaks_gb() -> dict[str, float | None]:
+    """The most memory that this process has had at once, and of a GPU what torch has; None without one."""
+    gpu_gb = torch.cuda.max_memory_allocated() / GB if torch.cuda.is_available() else None
+    return {"host_gb": _peak_host_gb(), "gpu_gb": gpu_gb}
+
+
+def _peak_host_gb() -> float:
     try:
         import resource
     except ImportError:
@@ -22,11 +27,6 @@ def peak_host_gb() -> float:
         return float(psutil.Process().memory_info().peak_wset) / GB
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GB
-
-
-def peak_gpu_gb() -> float | None:
-    """The same of torch on the GPU, None without one."""
-    return torch.cuda.max_memory_allocated() / GB if torch.cuda.is_available() else None
 
 
 def about(device: torch.device) -> dict[str, Any]:

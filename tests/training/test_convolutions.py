@@ -114,10 +114,18 @@ def test_in_parts_it_is_the_same_and_lies_as_its_input_does(monkeypatch, memory_
     x = torch.randn(1, 6, 56, 48, generator=generator).to(memory_format=memory_format)
     kernels = winograd.transformed(layer().weight, 4)
 
+    sizes = []
+
+    class Scratch(winograd.Scratch):
+        def __call__(self, name, *shape):
+            sizes.extend([shape[1]] * (name == "inputs"))
+            return super().__call__(name, *shape)
+
     def found():
-        return winograd.convolved(x[0], kernels, 4, winograd.Scratch(), products.USUAL)
+        return winograd.convolved(x[0], kernels, 4, Scratch(), products.USUAL)
 
     whole = found()
-    monkeypatch.setattr(winograd, "CHUNK", 36 * 12 * 10 * 5)  # five of fourteen rows of tiles, then five and four
+    monkeypatch.setattr(winograd, "CHUNK", 36 * 12 * 10 * 5)
     torch.testing.assert_close(found(), whole, rtol=1e-5, atol=1e-5)
+    assert sizes == [14, 5, 5, 4]  # rows of tiles
     assert found()[None].is_contiguous(memory_format=memory_format)

@@ -1,4 +1,4 @@
-"""The encoder is the same within rounding and as it was afterwards; its blocks take no memory that they need not."""
+"""A VAE's encoder answers the same within rounding, and is as it was afterwards."""
 
 import pytest
 import torch
